@@ -1,0 +1,118 @@
+"""`gan-transfer recipes ls | show | copy | check`: the settings that runs start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gan_transfer import config
+from gan_transfer.errors import RecipeError
+from gan_transfer.files import write_text
+from gan_transfer.recipe import load_recipe_with_origin
+from gan_transfer.resources import resource_dir
+
+app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="coverart, finetune/coverart, or a path to a .toml file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be given again."),
+]
+
+
+@app.command()
+def ls() -> None:
+    """List the recipes that come with gan-transfer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "kind", "data", "kimg", "purpose", box=None)
+    for path in sorted(resource_dir("recipes").glob("*/*.toml")):
+        recipe, _ = load_recipe_with_origin(path)
+        source = recipe.data.source or "--data"
+        table.add_row(path.stem, path.parent.name, source, f"{recipe.train.kimg:g}", purpose(path))
+    Console().print(table)
+    _hint("Run: gan-transfer recipes show NAME")
+
+
+@app.command()
+def show(
+    name: Name,
+    changes: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, as in a run's recipe.json.")] = False,
+) -> None:
+    """Print every setting of a recipe, defaults included, and where its value came from."""
+    recipe, origin = load_recipe_with_origin(_find(name), changes or ())
+    settings = config.to_dict(recipe)
+    typer.echo(json.dumps(settings, indent=2) if as_json else _annotated(settings, origin), nl=as_json)
+
+
+@app.command()
+def copy(
+    name: Name,
+    dest: Annotated[Path, typer.Argument(help="A new .toml file, or a folder to put NAME.toml in.")] = Path(),  # noqa: B008
+) -> None:
+    """Copy a recipe's file, to be edited."""
+    source = _find(name)
+    target = dest / source.name if dest.is_dir() else dest
+    if target.suffix != ".toml":
+        raise RecipeError(
+            f"{target}: wanted a file that ends in .toml. Run: gan-transfer recipes copy {name} {target}.toml"
+        )
+    if target.exists():
+        raise RecipeError(f"{target}: exists already and stays. Run: gan-transfer recipes copy {name} ANOTHER.toml")
+    try:
+        write_text(target, source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{target}: cannot be written: {error.strerror}") from None
+    typer.echo(target)
+    _hint(f"Edit it, then run: gan-transfer recipes check {target}")
+
+
+@app.command()
+def check(name: Name, changes: Set = None) -> None:
+    """Check a recipe; all faults are told at once."""
+    path = _find(name)
+    load_recipe_with_origin(path, changes or ())
+    typer.echo(f"{_short(str(path))}: ok")
+
+
+def purpose(path: Path) -> str:
+    """The first sentence of a recipe's opening comment, after the command lines; empty where there is none."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("# ")
+        if text and not text.startswith("gan-transfer "):
+            return text.partition(". ")[0].rstrip(".")
+    return ""
+
+
+def _find(name: str) -> Path:
+    return config.resolve(None, name, resource_dir("recipes"))
+
+
+def _annotated(settings: dict[str, Any], origin: Mapping[str, str]) -> str:
+    """The settings as TOML; each line ends in a comment that says where the value came from."""
+    sections: dict[str, list[str]] = {"": []}
+    for key, value in config.flatten(settings).items():
+        section, _, leaf = key.rpartition(".")
+        line = f"{leaf} = {config.toml(value)}"
+        comment = " ".join(_short(origin[key]).split())
+        sections.setdefault(section, [f"[{section}]"]).append(f"{line:<32} # {comment}")
+    return "\n\n".join("\n".join(lines) for lines in sections.values()) + "\n"
+
+
+def _short(origin: str) -> str:
+    """A shipped recipe's path without the folder of all recipes; everything else as it is."""
+    return origin.removeprefix(f"{resource_dir('recipes')}/")
+
+
+def _hint(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)

@@ -1,0 +1,1 @@
+"""Real pictures: sources, the pack they are decoded into once, and the loader that trains from it."""

@@ -1,0 +1,66 @@
+"""Paths and names inside data sources: resolved, fit for one line of text, fit for a folder's name. Free of torch."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from ..errors import DataError
+
+
+def resolve(where: str) -> Path:
+    """The absolute path of `where`, with `~` and symlinks followed.
+
+    Raises:
+        DataError: the text is empty, nothing is there, or it cannot be looked at.
+    """
+    if not where.strip():
+        raise DataError("the data path is empty; give a folder, a .zip file or an idx file: --data folder:PATH")
+    try:
+        path = Path(os.path.realpath(Path(where).expanduser()))
+        path.stat()
+    except FileNotFoundError:
+        raise DataError(
+            f"data path '{printable(where)}' does not exist; give a folder, a .zip file or an idx file: --data PATH"
+        ) from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise unreadable(where, error) from None
+    return path
+
+
+def unreadable(where: str | Path, error: BaseException) -> DataError:
+    """The error for a path that is there but does not let itself be read."""
+    return DataError(
+        f"data path '{printable(str(where))}' cannot be read: {reason(error)}; check its permissions with ls -ld"
+    )
+
+
+def printable(text: str) -> str:
+    """`text` on one line: line breaks, control characters and bytes that are no UTF-8 become escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, on one line and without the path that an OSError repeats."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(text) or type(error).__name__
+
+
+def slug(text: str) -> str:
+    """A short name of a-z, 0-9 and hyphens, at most 40 characters, such as `album-covers-500-96px`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-") or "data"
+
+
+def describe_suffixes(names: Iterable[str]) -> str:
+    """What a place without pictures holds instead: `3 files (.txt 2, .md 1)`; at most five suffixes are told."""
+    counts = collections.Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+    if not counts:
+        return "no files at all"
+    common = ", ".join(f"{printable(suffix)} {count}" for suffix, count in counts.most_common(5))
+    return f"{counts.total()} {'file' if counts.total() == 1 else 'files'} ({common})"

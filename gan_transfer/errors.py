@@ -1,0 +1,60 @@
+"""Every error that a user can meet. Each message names the thing, what was wanted, what came, and the next command.
+
+GanTransferError            exit code 2: something that the user gave or has is not usable
+├── RecipeError             a recipe, an override or a flag
+├── DataError               a data source, a picture, a pack
+├── WeightsError            a snapshot: missing, damaged, or of another shape
+├── RunError                a run folder: not writable, disk too small, resumed with another recipe
+├── TrainingError           exit code 1: the training itself failed (a loss that is not finite)
+└── Interrupted             exit code 128 + signal: stopped from outside, everything saved
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+
+class GanTransferError(Exception):
+    """Base of all errors of this package; its text is complete and meant for the user."""
+
+    exit_code = 2
+
+
+class RecipeError(GanTransferError):
+    """A recipe, an override or a flag is not usable."""
+
+
+class DataError(GanTransferError):
+    """A data source, a picture or a pack is not usable."""
+
+
+class WeightsError(GanTransferError):
+    """A snapshot is missing, damaged, or does not fit."""
+
+
+class RunError(GanTransferError):
+    """A run folder cannot be made, written or resumed."""
+
+
+class TrainingError(GanTransferError):
+    """The training failed, for instance with a loss that is not finite."""
+
+    exit_code = 1
+
+
+class Interrupted(GanTransferError):
+    """The run was stopped by a signal after everything had been saved."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum
+        self.signal_name = signal.Signals(signum).name
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` did you mean 'x'?` for the nearest known name, else the list of the known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

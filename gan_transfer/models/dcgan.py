@@ -1,0 +1,162 @@
+"""The DCGAN generator and discriminator, after Radford et al. 2016 (arXiv:1511.06434), for 16 to 256 pixels.
+
+A block is named after its network and the resolution that it puts out: `g4 g8 ... g64`, `d32 d16 d8 d4 d1`.
+Channels are tied to the resolution, not to the depth (512 at 4 x 4, 64 at 32 x 32 with base_channels 64),
+so that pairs of different resolutions share every block but the ones next to the image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..recipe import Model
+
+SLOPE = 0.2  # of every LeakyReLU
+
+
+class Block(nn.Module):
+    """One convolution with its normalisation and activation. A frozen block stays in eval mode for good.
+
+    Attributes:
+        conv: the convolution, strided or transposed.
+        norm: batch norm, or an identity.
+        frozen: set by `gan_transfer.transfer.freeze`; `train()` then leaves the block in eval mode.
+    """
+
+    def __init__(self, conv: nn.Module, norm: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activation = conv, norm, activation
+        self.frozen = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H_in, W_in] -> [N, C_out, H_out, W_out], float."""
+        out: Tensor = self.activation(self.norm(self.conv(x)))
+        return out
+
+    def train(self, mode: bool = True) -> Self:
+        """Like `nn.Module.train`, but a frozen block is left in eval mode: `requires_grad` alone would not stop
+        its batch-norm statistics, and a plain `eval()` is undone by the next `train()` of the network."""
+        return super().train(mode and not self.frozen)
+
+
+class Network(nn.Module):
+    """A chain of named blocks, with what both networks share."""
+
+    blocks: dict[str, Block]
+
+    def __init__(self, model: Model, blocks: dict[str, Block]) -> None:
+        super().__init__()
+        self.model, self.blocks = model, blocks
+        for name, block in blocks.items():
+            self.add_module(name, block)
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that an optimiser may change: those outside frozen blocks."""
+        return [p for block in self.blocks.values() if not block.frozen for p in block.parameters()]
+
+
+class Generator(Network):
+    """Latents to pictures: transposed 4x4 convolutions, batch norm and ReLU; tanh at the end.
+
+    Args:
+        model: the shape; `norm_d` and `dropout_d` do not concern this network.
+    """
+
+    def __init__(self, model: Model) -> None:
+        sizes = [4 << k for k in range(int(math.log2(model.resolution)) - 1)]
+        blocks, entering = {}, model.latent_dim
+        for size in sizes:
+            last = size == model.resolution
+            leaving = model.channels if last else channels_at(size, model)
+            stride, padding = (1, 0) if size == 4 else (2, 1)
+            conv = nn.ConvTranspose2d(entering, leaving, 4, stride, padding, bias=False)
+            norm = nn.Identity() if last else nn.BatchNorm2d(leaving)
+            blocks[f"g{size}"] = Block(conv, norm, nn.Tanh() if last else nn.ReLU(inplace=True))
+            entering = leaving
+        super().__init__(model, blocks)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Latents z, float [N, latent_dim] -> pictures, float [N, channels, resolution, resolution] in [-1, 1]."""
+        x = z[:, :, None, None]
+        for block in self.blocks.values():
+            x = block(x)
+        return x
+
+
+class Discriminator(Network):
+    """Pictures to logits: strided 4x4 convolutions and LeakyReLU 0.2, no pooling, no hidden dense layer.
+
+    Args:
+        model: the shape; `norm_d` chooses batch norm (the paper's), spectral norm (Miyato et al. 2018) or none.
+    """
+
+    def __init__(self, model: Model) -> None:
+        sizes = [model.resolution >> k for k in range(1, int(math.log2(model.resolution)) - 1)]
+        blocks, entering = {}, model.channels
+        for size in sizes:
+            leaving = channels_at(size, model)
+            first = size == sizes[0]
+            norm = nn.BatchNorm2d(leaving) if model.norm_d == "batch" and not first else nn.Identity()
+            blocks[f"d{size}"] = Block(_conv_d(entering, leaving, 2, 1, model), norm, _activation_d(model))
+            entering = leaving
+        blocks["d1"] = Block(_conv_d(entering, 1, 1, 0, model), nn.Identity(), nn.Identity())
+        super().__init__(model, blocks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures, float [N, channels, resolution, resolution] in [-1, 1] -> logits, float [N]."""
+        x = images
+        for block in self.blocks.values():
+            x = block(x)
+        return x.flatten()
+
+
+def probability(logits: Tensor) -> Tensor:
+    """What the discriminator believes: logits [N] -> probability of being real, float32 [N] in [0, 1]."""
+    return torch.sigmoid(logits.float())
+
+
+def channels_at(size: int, model: Model) -> int:
+    """Channels of the feature map that is `size` pixels wide; at least 4."""
+    return max(4, model.base_channels * 32 // size)
+
+
+def initialise(network: Network, generator: torch.Generator | None = None) -> None:
+    """Draw all weights anew, in place.
+
+    Convolutions are N(0, 0.02) and batch-norm gains N(1, 0.02) as in the paper. A discriminator without batch
+    norm would shrink its signal by orders of magnitude that way, so its convolutions are drawn after He et al.
+    2015 for LeakyReLU (gain over fan-in), biases zero.
+    """
+    for block in network.blocks.values():
+        initialise_block(block, network, generator)
+
+
+def initialise_block(block: Block, network: Network, generator: torch.Generator | None = None) -> None:
+    """Draw one block's weights anew, in place; see `initialise`."""
+    plain = isinstance(network, Discriminator) and network.model.norm_d == "none"
+    for name, parameter in block.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif name.startswith("norm"):
+            nn.init.normal_(parameter, 1.0, 0.02, generator=generator)
+        elif plain:
+            nn.init.kaiming_normal_(parameter, SLOPE, generator=generator)
+        else:
+            nn.init.normal_(parameter, 0.0, 0.02, generator=generator)
+    if isinstance(block.norm, nn.BatchNorm2d):
+        block.norm.reset_running_stats()
+
+
+def _conv_d(entering: int, leaving: int, stride: int, padding: int, model: Model) -> nn.Module:
+    conv = nn.Conv2d(entering, leaving, 4, stride, padding, bias=model.norm_d != "batch")
+    return spectral_norm(conv) if model.norm_d == "spectral" else conv
+
+
+def _activation_d(model: Model) -> nn.Module:
+    activation = nn.LeakyReLU(SLOPE, inplace=True)
+    return nn.Sequential(activation, nn.Dropout(model.dropout_d)) if model.dropout_d else activation

@@ -1,0 +1,76 @@
+"""DiffAugment: differentiable augmentation of what the discriminator sees (Zhao et al. 2020, arXiv:2006.10738).
+
+Every operation takes float [N, C, H, W] in [-1, 1] and a random generator, and returns the same shape.
+Pictures are not clamped afterwards, and each draws its own values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def augment(images: Tensor, operations: Sequence[str], p: float, generator: torch.Generator) -> Tensor:
+    """Apply the named operations in their order, each to every picture with probability `p`.
+
+    Args:
+        images: float [N, C, H, W] in [-1, 1]; gradients flow through.
+        operations: names out of `OPERATIONS`.
+        p: probability in [0, 1]; 0 returns the pictures untouched.
+        generator: source of all randomness, on the CPU.
+    """
+    for name in operations if p > 0 else ():
+        changed = OPERATIONS[name](images, generator)
+        images = changed if p >= 1 else torch.where(_draw(images, generator) < p, changed, images)
+    return images
+
+
+def color(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness + U(-0.5, 0.5), then saturation x U(0, 2) about the channel mean, then contrast x U(0.5, 1.5)."""
+    images = images + (_draw(images, generator) - 0.5)
+    grey = images.mean(dim=1, keepdim=True)
+    images = torch.lerp(grey, images, 2.0 * _draw(images, generator))
+    middle = images.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(middle, images, 0.5 + _draw(images, generator))
+
+
+def translation(images: Tensor, generator: torch.Generator, ratio: float = 0.125) -> Tensor:
+    """Move by up to an eighth of the side in each direction; zeros come in."""
+    count, _, height, width = images.shape
+    down, right = int(height * ratio + 0.5), int(width * ratio + 0.5)
+    padded = pad(images, (right, right, down, down))
+    top = torch.randint(0, 2 * down + 1, (count,), generator=generator).tolist()
+    left = torch.randint(0, 2 * right + 1, (count,), generator=generator).tolist()
+    moved = [padded[n, :, t : t + height, x : x + width] for n, (t, x) in enumerate(zip(top, left, strict=True))]
+    return torch.stack(moved)
+
+
+def cutout(images: Tensor, generator: torch.Generator, ratio: float = 0.5) -> Tensor:
+    """Set a square of half the side, its centre anywhere in the picture, to zero (grey)."""
+    count, _, height, width = images.shape
+    rows = _inside(count, height, ratio, generator).to(images.device)
+    columns = _inside(count, width, ratio, generator).to(images.device)
+    return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
+
+
+OPERATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "color": color,
+    "translation": translation,
+    "cutout": cutout,
+}
+
+
+def _draw(images: Tensor, generator: torch.Generator) -> Tensor:
+    """One U(0, 1) value per picture, [N, 1, 1, 1]."""
+    return torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device, images.dtype)
+
+
+def _inside(count: int, side: int, ratio: float, generator: torch.Generator) -> Tensor:
+    """Per picture, which of `side` positions lie in a window of ratio * side about a random centre: bool [N, side]."""
+    size = int(side * ratio + 0.5)
+    start = torch.randint(0, side + (1 - size % 2), (count, 1), generator=generator) - size // 2
+    position = torch.arange(side)[None]
+    return (position >= start) & (position < start + size)

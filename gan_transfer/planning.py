@@ -1,0 +1,224 @@
+"""A plan: one run, checked whole before its first second, and what a dry run says of it. Nothing is written here."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from . import run_folder
+from .data.pack import PackSettings, find_pack, packed_bytes
+from .data.sources import Source, open_source
+from .errors import DataError, GanTransferError, RecipeError
+from .models.dcgan import Discriminator, Generator, Network
+from .models.weights import Pair
+from .recipe import Model, Recipe, faults
+from .training import hardware
+from .training.hardware import Hardware
+from .training.step import Step, make_players
+from .transfer import freeze, start
+from .transfer.start import BlockStart
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockRow:
+    """A row of the layer table.
+
+    Attributes:
+        start: how the block began.
+        frozen: whether it stays as it is.
+        batch_norm: `batch` (statistics of each batch), `fixed`, or `-` without batch norm.
+    """
+
+    start: BlockStart
+    frozen: bool
+    batch_norm: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run that has passed all checks and has written nothing yet.
+
+    Attributes:
+        recipe: resolved; its model section is the shape that will be trained.
+        origin: where each value of the recipe came from, by flat key.
+        source: the open data source.
+        pair: what the run starts from; None from scratch.
+        hardware: resolved device and arithmetic.
+        frozen: names of the frozen blocks of G and of D.
+    """
+
+    recipe: Recipe
+    origin: dict[str, str]
+    source: Source
+    pair: Pair | None
+    hardware: Hardware
+    frozen: tuple[list[str], list[str]]
+
+    @property
+    def pack_settings(self) -> PackSettings:
+        """How the pictures are packed."""
+        model = self.recipe.model
+        return PackSettings(model.resolution, model.channels, self.recipe.data.crop)
+
+
+def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
+    """Check everything that can be checked before the first training second.
+
+    Raises:
+        GanTransferError: one error with all faults, a line each; of the first fault's class.
+    """
+    found: list[GanTransferError] = []
+    source = _try(found, lambda: _open_data(recipe))
+    wanted = recipe.transfer.source
+    pair = _try(found, lambda: start.open_pair(wanted)) if wanted != "none" else None
+    chosen = _try(found, lambda: hardware.choose(recipe.train.device, recipe.train.precision))
+    recipe = _try(found, lambda: _with_shape_of(pair, recipe, origin)) or recipe
+    networks = Generator(recipe.model), Discriminator(recipe.model)
+    frozen = _try(found, lambda: freeze.chosen(recipe.transfer, *networks))
+    _try(found, lambda: run_folder.check_writable(outdir))
+    _try(found, lambda: run_folder.check_space(outdir, 2 * checkpoint_bytes(*networks) + snapshot_bytes(*networks)))
+    if source is not None:
+        _try(found, lambda: _check_size(len(source), recipe.train.batch))
+    if found or source is None or chosen is None or frozen is None:
+        raise type(found[0])("\n".join(str(fault) for fault in found))
+    return Plan(recipe, origin, source, pair, chosen, frozen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What a dry run found out.
+
+    Attributes:
+        pictures: in the data source, broken ones included.
+        img_per_sec: of training, measured over ten steps.
+        eta_sec: for the whole run at that speed.
+        disk_bytes: for the pack (if it is not there already), checkpoints and snapshots.
+        blocks: the layer table.
+    """
+
+    pictures: int
+    img_per_sec: float
+    eta_sec: float
+    disk_bytes: int
+    blocks: list[BlockRow]
+
+
+def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
+    """Measure a plan on this machine, on throw-away networks and random pictures; nothing is written."""
+    generator, discriminator, rows = networks(plan)
+    blocks = block_rows(plan, generator, discriminator, rows)
+    for network, names in zip((generator, discriminator), plan.frozen, strict=True):
+        freeze.freeze(network, names)
+    speed = probe(plan, generator, discriminator, steps)
+    settings, total = plan.recipe.train, plan.recipe.train.kimg * 1000
+    present = find_pack(plan.source, plan.pack_settings) is not None
+    packed = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
+    snapshots = int(settings.kimg / settings.snapshot_kimg + 1) * snapshot_bytes(generator, discriminator)
+    disk = int(packed + 2 * checkpoint_bytes(generator, discriminator) + snapshots)
+    return Rehearsal(len(plan.source), speed, total / speed, disk, blocks)
+
+
+def networks(plan: Plan) -> tuple[Generator, Discriminator, list[BlockStart]]:
+    """The pair as it will begin: drawn from the seed, then what the source pair has to give."""
+    random = torch.Generator().manual_seed(plan.recipe.train.seed)
+    if plan.pair is None:
+        return start.from_scratch(plan.recipe.model, random)
+    return start.warm_start(plan.pair, plan.recipe.model, random)
+
+
+def block_rows(
+    plan: Plan, generator: Generator, discriminator: Discriminator, rows: list[BlockStart]
+) -> list[BlockRow]:
+    """The layer table."""
+    by_letter: dict[str, tuple[Network, list[str]]] = {
+        "G": (generator, plan.frozen[0]),
+        "D": (discriminator, plan.frozen[1]),
+    }
+    table = []
+    for row in rows:
+        network, names = by_letter[row.network]
+        frozen = row.block in names
+        normalised = isinstance(network.blocks[row.block].norm, torch.nn.BatchNorm2d)
+        table.append(BlockRow(row, frozen, ("fixed" if frozen else "batch") if normalised else "-"))
+    return table
+
+
+def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps: int) -> float:
+    """Images per second of training, by the median of `steps` steps on random pictures; the networks are spent.
+
+    Give copies of networks that are still needed.
+    """
+    recipe, model = plan.recipe, plan.recipe.model
+    players = make_players(generator, discriminator, recipe, plan.hardware)
+    step = Step(players, recipe, plan.hardware, torch.Generator().manual_seed(0))
+    shape = (recipe.train.batch, model.resolution, model.resolution, model.channels)
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
+    seconds = []
+    for number in range(steps + 2):  # two to warm up
+        begin = time.perf_counter()
+        step(batch, number * recipe.train.batch).tolist()  # the list waits for the device
+        seconds.append(time.perf_counter() - begin)
+    return recipe.train.batch / sorted(seconds[2:])[steps // 2]
+
+
+def checkpoint_bytes(generator: Network, discriminator: Network) -> int:
+    """Size of a checkpoint: both networks, the average, and Adam's two moments of each weight, in float32."""
+    return 4 * (4 * _parameters(generator) + 3 * _parameters(discriminator))
+
+
+def snapshot_bytes(generator: Network, discriminator: Network) -> int:
+    """Size of a snapshot, in float32."""
+    return 4 * (_parameters(generator) + _parameters(discriminator))
+
+
+def _parameters(network: Network) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def _try(found: list[GanTransferError], check: Callable[[], T]) -> T | None:
+    """The check's result, or None with its fault put on the list."""
+    try:
+        return check()
+    except GanTransferError as fault:
+        found.append(fault)
+        return None
+
+
+def _open_data(recipe: Recipe) -> Source:
+    if not recipe.data.source:
+        raise RecipeError(
+            f"the recipe {recipe.name} has no data of its own; give --data folder:PATH, --data zip:FILE "
+            "or --data idx:DIR. See: gan-transfer data"
+        )
+    return open_source(recipe.data.source)
+
+
+def _check_size(pictures: int, batch: int) -> None:
+    if pictures < batch:
+        fitting = 1 << (pictures.bit_length() - 1)
+        advice = f"use --batch {fitting}" if fitting > 1 else "give more pictures"
+        raise DataError(f"the data source has {pictures} pictures, fewer than the batch size {batch}; {advice}")
+
+
+def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) -> Recipe:
+    """A fine-tune takes the shape of its source pair, but for what the recipe or a flag asks for by name."""
+    if pair is None:
+        return recipe
+    taken: dict[str, Any] = {}
+    for field in dataclasses.fields(Model):
+        key = f"model.{field.name}"
+        if origin.get(key, "default") == "default":
+            taken[field.name] = getattr(pair.model, field.name)
+            origin[key] = f"the pair {recipe.transfer.source}"
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, **taken))
+    if wrong := faults(recipe):
+        raise RecipeError("\n".join(wrong))
+    return recipe

@@ -1,0 +1,247 @@
+"""The sections of a recipe: every setting with its unit, range and meaning. Free of torch.
+
+A recipe is a TOML file whose tables are these sections. What None means is said at each field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from gan_transfer import config
+from gan_transfer.errors import RecipeError
+from gan_transfer.resources import resource_dir
+
+Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
+
+Resolution = Literal[16, 32, 64, 128, 256]
+Loss = Literal["non-saturating", "minimax", "hinge", "least-squares", "relativistic"]
+Augmentation = Literal["color", "translation", "cutout"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Where the real pictures come from and how they are cut."""
+
+    __pydantic_config__ = Forbid
+    source: str = "builtin:covers"
+    """A data source `kind:where` (`folder:`, `zip:`, `idx:`, `builtin:`) or a plain path; empty where `--data` must say."""
+    crop: Literal["center"] = "center"
+    """`center`: the largest centred square, then an antialiased resize."""
+    mirror: bool = False
+    """Flip half of the real pictures left to right. Off where text or handedness matters."""
+    workers: Annotated[int, Ge(0)] = 0
+    """Threads that decode pictures into the pack; 0 takes one per processor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The shape of the generator and the discriminator (Radford et al. 2016)."""
+
+    __pydantic_config__ = Forbid
+    resolution: Resolution = 64
+    """Height and width of a picture, pixels."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for RGB."""
+    latent_dim: Annotated[int, Ge(1), Le(4096)] = 100
+    """Length of a latent z, drawn from N(0, I)."""
+    base_channels: Annotated[int, Ge(4), Le(1024)] = 64
+    """Channels at 32 x 32 pixels; halved towards the image, doubled towards the latent."""
+    norm_d: Literal["batch", "spectral", "none"] = "batch"
+    """Normalisation in the discriminator; `batch` is the paper's."""
+    dropout_d: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Dropout probability after the discriminator's LeakyReLUs; needs norm_d other than `batch`, or 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """What a run starts from and which blocks stay as they were."""
+
+    __pydantic_config__ = Forbid
+    source: str = "none"
+    """`none` (from scratch), `builtin` (the embedded pair), a snapshot folder or a run folder."""
+    freeze_d_image: Annotated[int, Ge(0)] = 0
+    """Discriminator blocks frozen, counted from the image (FreezeD)."""
+    freeze_g_image: Annotated[int, Ge(0)] = 0
+    """Generator blocks frozen, counted from the image (Zhao et al. 2020)."""
+    freeze_g_latent: Annotated[int, Ge(0)] = 0
+    """Generator blocks frozen, counted from the latent."""
+    recalibrate_batches: Annotated[int, Ge(1)] = 100
+    """Batches over which a frozen block's batch-norm statistics are taken anew on the target."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The adversarial loss and the penalties on the discriminator."""
+
+    __pydantic_config__ = Forbid
+    loss: Loss = "non-saturating"
+    """`non-saturating` and `minimax` are Goodfellow et al. 2014; `relativistic` is the paired form of R3GAN."""
+    real_label: Annotated[float, Gt(0.5), Le(1)] = 1.0
+    """Target for real pictures in the two cross-entropy losses; 0.9 is one-sided label smoothing."""
+    r1_gamma: Annotated[float, Ge(0)] = 0.0
+    """Weight of R1, the squared gradient of D at real pictures (times gamma / 2); 0 is off."""
+    r2_gamma: Annotated[float, Ge(0)] = 0.0
+    """Weight of R2, the same at fakes; 0 is off."""
+    penalty_interval: Annotated[int, Ge(1)] = 16
+    """Steps between two penalties (lazy regularisation: the penalty is multiplied by the interval)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """DiffAugment: the same random operations before every look of the discriminator (Zhao et al. 2020)."""
+
+    __pydantic_config__ = Forbid
+    operations: tuple[Augmentation, ...] = ()
+    """Any of `color`, `translation`, `cutout`, in this order; empty is off."""
+    p: Annotated[float, Ge(0), Le(1)] = 1.0
+    """Probability that an operation touches a picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """Adam for both networks."""
+
+    __pydantic_config__ = Forbid
+    glr: Annotated[float, Gt(0), Le(1)] = 2e-4
+    """Learning rate of the generator."""
+    dlr: Annotated[float, Gt(0), Le(1)] = 2e-4
+    """Learning rate of the discriminator."""
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Adam's first decay."""
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+    """Adam's second decay."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ema:
+    """The exponential moving average of the generator, which is what gets sampled and published."""
+
+    __pydantic_config__ = Forbid
+    half_life_kimg: Annotated[float, Ge(0)] = 10.0
+    """Thousands of images after which a weight's influence has halved; 0 copies the generator."""
+    rampup: Annotated[float, Ge(0), Le(1)] = 0.05
+    """The half-life is at most this share of the images seen so far; 0 turns the ramp off."""
+    recalibrate_batches: Annotated[int, Ge(1)] = 100
+    """Batches over which batch-norm statistics are taken anew before a snapshot."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The clock. Everything is counted in kimg: thousands of real images shown to the discriminator."""
+
+    __pydantic_config__ = Forbid
+    kimg: Annotated[float, Gt(0)] = 100.0
+    """Length of the run."""
+    batch: Annotated[int, Ge(2)] = 64
+    """Images in a step, over all ranks."""
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Seed of weights, latents, order and augmentation."""
+    tick_kimg: Annotated[float, Gt(0)] = 1.0
+    """Between two lines of `stats.jsonl`."""
+    snapshot_kimg: Annotated[float, Gt(0)] = 20.0
+    """Between two snapshots with their sample grids."""
+    checkpoint_kimg: Annotated[float, Gt(0)] = 10.0
+    """Between two checkpoints, from which the same command resumes."""
+    grid: Annotated[int, Ge(1), Le(32)] = 8
+    """Rows and columns of a sample grid."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the fastest that is there."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the networks; `auto` is bfloat16 where the hardware multiplies in it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run, whole."""
+
+    __pydantic_config__ = Forbid
+    name: str = "recipe"
+    """Appears in the run folder's name; by default the file's name."""
+    data: Data = dataclasses.field(default_factory=Data)
+    model: Model = dataclasses.field(default_factory=Model)
+    transfer: Transfer = dataclasses.field(default_factory=Transfer)
+    objective: Objective = dataclasses.field(default_factory=Objective)
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    optim: Optim = dataclasses.field(default_factory=Optim)
+    ema: Ema = dataclasses.field(default_factory=Ema)
+    train: Train = dataclasses.field(default_factory=Train)
+
+
+def load_recipe(kind: str, name: str, overrides: Sequence[str | config.Override] = ()) -> Recipe:
+    """Read and check a recipe: one of the shipped ones by its name, or a path to a `.toml` file.
+
+    Args:
+        kind: `pretrain` or `finetune`.
+
+    Raises:
+        RecipeError: no such recipe, or settings are not usable: one line for each fault.
+    """
+    return load_recipe_with_origin(config.resolve(kind, name, resource_dir("recipes")), overrides)[0]
+
+
+def load_recipe_with_origin(
+    path: Path, overrides: Sequence[str | config.Override] = ()
+) -> tuple[Recipe, dict[str, str]]:
+    """Read and check a recipe file, and say for each `section.key` where its value came from.
+
+    Raises:
+        RecipeError: settings are not usable: one line for each fault.
+    """
+    shipped = resource_dir("recipes")
+    search = (shipped, shipped / "pretrain", shipped / "finetune")
+    recipe, origin = config.load_with_origin(Recipe, path, overrides, search, {"name": path.stem})
+    problems = faults(recipe)
+    if problems:  # each opens with the key that was set
+        raise RecipeError("\n".join(f"{origin[problem.partition(':')[0]]}: {problem}" for problem in problems))
+    return recipe, origin
+
+
+def faults(recipe: Recipe) -> list[str]:
+    """What does not fit together where each value is fine by itself; each line opens with the key to change."""
+    return [
+        *_name_faults(recipe.name),
+        *_norm_faults(recipe),
+        *_freeze_faults(recipe.transfer, recipe.model.resolution),
+    ]
+
+
+def _name_faults(name: str) -> list[str]:
+    usable = name.strip() and not name.startswith(".") and not set(name) & set('/\\:*?"<>|')
+    return [] if usable else [f"name: wanted text that can be part of a folder's name; got {config.toml(name)}"]
+
+
+def _norm_faults(recipe: Recipe) -> list[str]:
+    """Batch norm in the discriminator excludes dropout (Li et al. 2019) and gradient penalties."""
+    if recipe.model.norm_d != "batch":
+        return []
+    wanted = 'wanted 0, or model.norm_d = "none" or "spectral"'
+    lines = []
+    if recipe.model.dropout_d > 0:
+        lines.append(f"model.dropout_d: {recipe.model.dropout_d} before batch norm shifts its variance; {wanted}")
+    for key in ("r1_gamma", "r2_gamma"):
+        gamma = getattr(recipe.objective, key)
+        if gamma > 0:  # each picture's logit depends on the whole batch, so its gradient is not its own
+            lines.append(f"objective.{key}: {gamma} has the wrong scale with batch norm; {wanted}")
+    return lines
+
+
+def _freeze_faults(transfer: Transfer, resolution: int) -> list[str]:
+    blocks = resolution.bit_length() - 2  # log2(resolution) - 1 in each network
+    lines = []
+    if transfer.source == "none":
+        frozen = [key for key in ("freeze_d_image", "freeze_g_image", "freeze_g_latent") if getattr(transfer, key)]
+        wanted = 'wanted 0, or a transfer.source such as "builtin"'
+        lines += [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
+    wanted = f"all {blocks} blocks at {resolution} pixels; wanted at most {blocks - 1}"
+    if transfer.freeze_d_image >= blocks:
+        lines.append(f"transfer.freeze_d_image: {transfer.freeze_d_image} freezes {wanted}")
+    image, latent = transfer.freeze_g_image, transfer.freeze_g_latent
+    if image + latent >= blocks:
+        key, other = ("freeze_g_image", "freeze_g_latent") if image else ("freeze_g_latent", "freeze_g_image")
+        lines.append(f"transfer.{key}: with transfer.{other}, {image + latent} freezes {wanted} together")
+    return lines

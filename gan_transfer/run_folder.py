@@ -1,0 +1,177 @@
+"""The folder of a run: its number, its lock, its books. Resuming is finding the newest unfinished one again.
+
+`<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, events.jsonl, log.txt, *.png,
+snapshots/, state-latest/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .config import difference
+from .errors import RunError
+from .files import append_line, write_json
+
+NUMBERED = re.compile(r"(\d{5})-(.+)")
+FREE = ("data.source", "data.workers", "train.device")
+"""Keys that may differ between a run and its resumption: the pack's key says whether the pictures are the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths and books of one run."""
+
+    path: Path
+
+    @property
+    def stats(self) -> Path:
+        """One JSON object per tick."""
+        return self.path / "stats.jsonl"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folders that can be sampled, fine-tuned from and published."""
+        return self.path / "snapshots"
+
+    @property
+    def state(self) -> Path:
+        """Checkpoints."""
+        return self.path / "state-latest"
+
+    def event(self, event: str, /, **details: Any) -> None:  # noqa: ANN401 (JSON values)
+        """Append to `events.jsonl`."""
+        append_line(self.path / "events.jsonl", {"event": event, "time": round(time.time(), 1), **details})
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file into the folder."""
+        write_json(self.path / name, value)
+
+    def log(self, text: str) -> None:
+        """Append a line to `log.txt`."""
+        with open(self.path / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return any(event.get("event") == "finished" for event in self.events())
+
+    def events(self) -> list[dict[str, Any]]:
+        """What `events.jsonl` says; a line cut off by a kill is passed over."""
+        path, events = self.path / "events.jsonl", []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            with contextlib.suppress(ValueError):
+                events.append(json.loads(line))
+        return events
+
+    def recipe(self) -> dict[str, Any] | None:
+        """The recipe as it was resolved; None in a folder where nothing was begun."""
+        try:
+            loaded: dict[str, Any] = json.loads((self.path / "recipe.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return loaded
+
+
+@contextlib.contextmanager
+def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False) -> Iterator[RunFolder]:
+    """The folder to train in, locked: the newest unfinished one of this name, else a new number.
+
+    Args:
+        outdir: made if absent.
+        name: `<recipe>-<data>`, the part behind the number.
+        recipe: must equal that of the unfinished run, but for the keys in `FREE`.
+        new: never resume.
+
+    Raises:
+        RunError: the unfinished run has another recipe or is in use; the folder cannot be made.
+    """
+    unfinished = None if new else _newest_unfinished(outdir, name)
+    if unfinished is not None:
+        _refuse_other_recipe(unfinished, recipe)
+    folder = unfinished or RunFolder(_make(outdir, name))
+    lock = FileLock(folder.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{folder.path} is being trained by another process; wait for it, or take --new") from None
+    with lock:
+        yield folder
+
+
+def check_writable(outdir: Path) -> None:
+    """Raise `RunError` unless the folder is there or can be made, and can be written to; writes nothing."""
+    place = outdir.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise RunError(f"--outdir {outdir}: {place} is a file, wanted a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"--outdir {outdir}: {place} is not writable. Give another --outdir")
+
+
+def check_space(outdir: Path, needed: int) -> None:
+    """Raise `RunError` unless the file system of `outdir` has `needed` bytes free."""
+    place = outdir.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise RunError(
+            f"--outdir {outdir}: the run needs {needed / 1e9:.2f} GB for checkpoints and snapshots, "
+            f"{free / 1e9:.2f} GB are free. Give another --outdir"
+        )
+
+
+def kimg_label(images_seen: int, every_kimg: float) -> str:
+    """The clock in a file name: `000200`, or with the fraction `000000.512` where snapshots are closer than 1 kimg."""
+    return f"{images_seen // 1000:06d}" if every_kimg >= 1 else f"{images_seen / 1000:010.3f}"
+
+
+def _newest_unfinished(outdir: Path, name: str) -> RunFolder | None:
+    for _, path in sorted(_numbered(outdir), reverse=True):
+        match = NUMBERED.fullmatch(path.name)
+        if match and match[2] == name:
+            folder = RunFolder(path)
+            return None if folder.finished() else folder
+    return None
+
+
+def _refuse_other_recipe(folder: RunFolder, recipe: dict[str, Any]) -> None:
+    old = folder.recipe()
+    changed = [line for line in difference(old, recipe) if line.split(":")[0] not in FREE] if old else []
+    if changed:
+        raise RunError(
+            f"the unfinished run {folder.path} has another recipe: {'; '.join(changed)}. "
+            "Give the same command to resume it, or --new to begin another"
+        )
+
+
+def _numbered(outdir: Path) -> list[tuple[int, Path]]:
+    folders = outdir.iterdir() if outdir.is_dir() else ()
+    return [(int(match[1]), path) for path in folders if (match := NUMBERED.fullmatch(path.name)) and path.is_dir()]
+
+
+def _make(outdir: Path, name: str) -> Path:
+    """The next free number; another process may take it first."""
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        number = max((n for n, _ in _numbered(outdir)), default=-1) + 1
+        while True:
+            path = outdir / f"{number:05d}-{name}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+            number += 1
+    except OSError as error:
+        raise RunError(f"--outdir {outdir}: cannot make a run folder ({error}). Give another --outdir") from None

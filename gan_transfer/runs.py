@@ -1,0 +1,244 @@
+"""Composes one run from its plan: packs, starts or resumes, trains, and writes the run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from . import __version__, config, images, run_folder
+from .data.loader import Loader
+from .data.pack import Pack, pack
+from .errors import Interrupted, RunError, TrainingError
+from .models.dcgan import Discriminator, Generator
+from .models.ema import recalibrate
+from .models.weights import Pair, save_pair
+from .objectives.augment import augment
+from .planning import BlockRow, Plan, block_rows, networks, probe
+from .report.plots import plot_curves
+from .run_folder import RunFolder
+from .signals import StopSignal, stop_signal
+from .training.checkpoint import Checkpoints
+from .training.loop import Hooks, Progress, train
+from .training.step import Players, Step, make_players
+from .training.telemetry import Telemetry
+from .transfer import freeze
+
+GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
+
+
+class View(Protocol):
+    """Whoever follows a run: the terminal, a notebook, nobody."""
+
+    def say(self, text: str) -> None:
+        """One line of talk."""
+
+    def packing(self, done: int, total: int) -> None:
+        """Pictures decoded so far."""
+
+    def blocks(self, rows: list[BlockRow]) -> None:
+        """The layer table, before training begins."""
+
+    def training(self, line: dict[str, float] | None, total_kimg: float) -> None:
+        """A tick of `stats.jsonl`; None when training has ended."""
+
+
+def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
+    """Train. The same plan in the same outdir resumes its newest unfinished run.
+
+    Args:
+        plan: checked.
+        outdir: parent of the run folders.
+        view: is told what happens.
+        new: begin a new folder even where an unfinished run is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: the unfinished run has another recipe, is in use, or cannot be written.
+        TrainingError: a loss was not finite; names the last good checkpoint.
+        Interrupted: stopped by SIGINT or SIGTERM; a checkpoint was written and the command to resume is named.
+    """
+    with stop_signal() as stop:
+        packed = _pack(plan, view, stop)
+        loader = _loader(plan, packed)
+        name = f"{plan.recipe.name}-{plan.source.name}"
+        with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
+            return _Run(plan, packed, loader, folder, view, stop).go()
+
+
+class _Run:
+    """One run in its folder."""
+
+    def __init__(
+        self, plan: Plan, packed: Pack, loader: Loader, folder: RunFolder, view: View, stop: StopSignal
+    ) -> None:
+        self.plan, self.packed, self.loader, self.folder, self.view, self.stop = plan, packed, loader, folder, view, stop
+        self.checkpoints = Checkpoints(folder.state)
+        self.random = torch.Generator().manual_seed(plan.recipe.train.seed)
+        self.latents = torch.randn(
+            plan.recipe.train.grid**2, plan.recipe.model.latent_dim, generator=torch.Generator().manual_seed(GRID_SEED)
+        )
+
+    def go(self) -> Path:
+        """Start or resume, train, and close the folder's books."""
+        recipe, folder = self.plan.recipe, self.folder
+        generator, discriminator, rows = networks(self.plan)
+        blocks = block_rows(self.plan, generator, discriminator, rows)
+        self.view.blocks(blocks)
+        resuming = bool(self.checkpoints.paths())
+        if not resuming:
+            self._recalibrate_frozen(generator, discriminator)
+        for network, names in zip((generator, discriminator), self.plan.frozen, strict=True):
+            freeze.freeze(network, names)
+        players = make_players(generator, discriminator, recipe, self.plan.hardware)
+        if resuming:
+            self._restore(players)
+        else:
+            self._begin(players, blocks)
+        self._announce(players)
+        step = Step(players, recipe, self.plan.hardware, self.random)
+        progress = Progress(self.loader, step, self.random, {"pack": self.packed.key})
+        telemetry = Telemetry(folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
+        hooks = Hooks(self._tick, lambda seen: self._snapshot(players, seen), lambda: self.stop.signum)
+        signum = self._train(progress, telemetry, hooks)
+        self.view.training(None, recipe.train.kimg)
+        if signum:
+            folder.event("interrupted", kimg=self.loader.position / 1000, signal=signum)
+            raise Interrupted(signum, f"stopped at {self.loader.position / 1000:.2f} kimg; everything is saved")
+        folder.event("finished", kimg=self.loader.position / 1000)
+        return folder.path
+
+    def _train(self, progress: Progress, telemetry: Telemetry, hooks: Hooks) -> int:
+        try:
+            return train(progress, self.plan.recipe.train, telemetry, self.checkpoints, hooks)
+        except TrainingError as error:
+            self.view.training(None, self.plan.recipe.train.kimg)
+            good = next(iter(self.checkpoints.paths()), None)
+            self.folder.event("not finite", kimg=self.loader.position / 1000, message=str(error))
+            advice = "lower --glr and --dlr, or take --precision float32, with --new"
+            raise TrainingError(f"{error}. The last good checkpoint is {good or 'none'}. Next: {advice}") from None
+        except OSError as error:
+            raise RunError(f"cannot write to {self.folder.path}: {error}. Free space, then the same command") from error
+
+    def _begin(self, players: Players, blocks: list[BlockRow]) -> None:
+        """Write what a run has before its first step."""
+        folder, recipe = self.folder, self.plan.recipe
+        folder.write_json("recipe.json", _description(self.plan, self.packed))
+        folder.write_json("origin.json", self.plan.origin)
+        folder.write_json("blocks.json", [dataclasses.asdict(row) for row in blocks])
+        reals = Loader(self.packed.images, min(recipe.train.grid**2, self.packed.count), recipe.train.seed).next_batch()
+        images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
+        self._grid(players, "fakes_init.png")
+        folder.event("started", version=__version__, torch=torch.__version__, device=str(self.plan.hardware.device))
+
+    def _restore(self, players: Players) -> None:
+        clock, faults = self.checkpoints.restore(players, self.random)
+        for fault in faults:
+            self.view.say(f"warning: {fault}; the checkpoint before it is used")
+            self.folder.event("damaged checkpoint", message=fault)
+        assert clock is not None, "restore() is only called where checkpoints are"
+        self.loader = _loader(self.plan, self.packed, clock["images_seen"])
+        self.view.say(f"resuming {self.folder.path} at {clock['images_seen'] / 1000:.2f} kimg")
+        self.folder.event("resumed", kimg=clock["images_seen"] / 1000)
+
+    def _announce(self, players: Players) -> None:
+        """Say how long it will take, from a few steps on copies."""
+        speed = probe(self.plan, copy.deepcopy(players.generator), copy.deepcopy(players.discriminator), 5)
+        left = self.plan.recipe.train.kimg * 1000 - self.loader.position
+        self.view.say(
+            f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
+            f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
+        )
+
+    def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:
+        """Batch-norm statistics of blocks about to be frozen, on what they will see: G's samples, and for D half
+        target pictures and half samples, augmented as in training."""
+        recipe, names = self.plan.recipe, self.plan.frozen
+        random = torch.Generator().manual_seed(recipe.train.seed)
+        reals = _loader(self.plan, self.packed)
+        batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
+
+        def latents() -> torch.Tensor:
+            return torch.randn(batch, recipe.model.latent_dim, generator=random)
+
+        def real() -> torch.Tensor:
+            pictures = images.to_float(reals.next_batch())
+            return augment(pictures, recipe.augment.operations, recipe.augment.p, random)
+
+        def fake() -> torch.Tensor:
+            return augment(generator(latents()), recipe.augment.operations, recipe.augment.p, random)
+
+        freeze.recalibrate_blocks(generator, names[0], [latents] * count)
+        freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
+
+    def _tick(self, line: dict[str, float]) -> None:
+        self.view.training(line, self.plan.recipe.train.kimg)
+
+    def _snapshot(self, players: Players, images_seen: int) -> None:
+        """The averaged generator with fresh statistics, its discriminator, a grid and the curves."""
+        recipe, average = self.plan.recipe, players.ema.network
+        with self.plan.hardware.autocast():
+            recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
+        label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg)
+        info: dict[str, Any] = {
+            "kimg": images_seen / 1000,
+            "recipe": recipe.name,
+            "data": {"source": self.plan.source.name, "pictures": self.packed.count, "pack": self.packed.key},
+            "from": _lineage(self.plan),
+        }
+        save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info))
+        self._grid(players, f"fakes{label}.png")
+        with contextlib.suppress(ValueError):  # a run of less than two ticks has no curve yet
+            plot_curves(self.folder.stats, self.folder.path / "curves.png")
+
+    def _grid(self, players: Players, name: str) -> None:
+        with torch.inference_mode():
+            device = self.plan.hardware.device
+            fakes = [images.to_uint8(players.ema.network(z.to(device))).cpu() for z in self.latents.split(64)]
+        images.save_png(self.folder.path / name, images.grid(torch.cat(fakes), self.plan.recipe.train.grid))
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds in words: `45 s`, `7 min 30 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
+    """Decode the pictures, or find them decoded."""
+
+    def progress(done: int, total: int) -> None:
+        stop.check("packing")
+        view.packing(done, total)
+
+    packed = pack(plan.source, plan.pack_settings, workers=plan.recipe.data.workers, progress=progress)
+    if packed.quarantined:
+        view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
+    return packed
+
+
+def _loader(plan: Plan, packed: Pack, position: int = 0) -> Loader:
+    settings = plan.recipe.train
+    return Loader(packed.images, settings.batch, settings.seed, plan.recipe.data.mirror, position)
+
+
+def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
+    """What `recipe.json` holds and a resumption is compared with."""
+    return config.to_dict(plan.recipe) | {"pack": packed.key}
+
+
+def _lineage(plan: Plan) -> dict[str, Any] | None:
+    """What a fine-tuned pair came from."""
+    if plan.pair is None:
+        return None
+    return {"pair": plan.recipe.transfer.source, "kimg": plan.pair.info.get("kimg"), "sha256": plan.pair.info["sha256"]}

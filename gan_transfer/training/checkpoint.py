@@ -1,0 +1,143 @@
+"""What a run resumes from: everything that training changes, in one safetensors file per checkpoint.
+
+A checkpoint is whole or absent (written aside, then renamed), carries a checksum of its tensors, and the last two
+are kept, so that a damaged newest one costs only the time since the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import RunError, TrainingError
+from ..files import atomic
+from .step import Players
+
+KEPT = 2  # checkpoints
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: `state-latest` of the run; made by the first `save`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """All checkpoint files, newest first."""
+        return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+    def save(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
+        """Write a checkpoint.
+
+        Args:
+            players: networks and optimisers.
+            random: the generator of all training randomness.
+            clock: JSON values to resume with; must hold `images_seen`.
+
+        Raises:
+            TrainingError: a weight is not finite; nothing is written, the last good checkpoint stays.
+            OSError: no space, no permission.
+        """
+        tensors = {k: v.detach().cpu().contiguous() for k, v in _tensors(players).items()}
+        tensors["random"] = random.get_state()
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise TrainingError(f"{name} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"checkpoint-{clock['images_seen']:012d}.safetensors"
+        metadata = {"format": "pt", "clock": json.dumps(clock), "sha256": _digest(tensors)}
+        with atomic(path) as temporary:
+            save_file(tensors, temporary, metadata)
+        for old in self.paths()[KEPT:]:
+            old.unlink()
+        return path
+
+    def restore(self, players: Players, random: torch.Generator) -> tuple[dict[str, Any] | None, list[str]]:
+        """Load the newest checkpoint that is whole into the players and the random generator.
+
+        Returns:
+            Its clock, or None where there is none; and one line for each damaged file that was passed over.
+
+        Raises:
+            RunError: there are checkpoints and none is whole.
+        """
+        faults = []
+        for path in self.paths():
+            try:
+                tensors, clock = _read(path)
+            except (SafetensorError, OSError, ValueError, KeyError) as error:
+                faults.append(f"{path.name} is damaged ({error})")
+                continue
+            _put(players, tensors)
+            random.set_state(tensors["random"])
+            return clock, faults
+        if faults:
+            raise RunError(f"no checkpoint in {self.folder} can be read: {'; '.join(faults)}. Begin anew with --new")
+        return None, []
+
+
+def newest_clock(folder: Path) -> dict[str, Any] | None:
+    """The clock of the newest readable checkpoint, from its header alone; None where there is none."""
+    for path in Checkpoints(folder).paths():
+        try:
+            with safe_open(path, framework="pt") as file:
+                clock: dict[str, Any] = json.loads(file.metadata()["clock"])
+                return clock
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _tensors(players: Players) -> dict[str, Tensor]:
+    """Every tensor of the players under a flat name."""
+    networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
+    tensors = {f"{part}.{k}": v for part, network in networks.items() for k, v in network.state_dict().items()}
+    for part, adam in (("adam_g", players.adam_g), ("adam_d", players.adam_d)):
+        for number, state in adam.state_dict()["state"].items():
+            tensors |= {f"{part}.{number}.{key}": value for key, value in state.items()}
+    return tensors
+
+
+def _put(players: Players, tensors: dict[str, Tensor]) -> None:
+    networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
+    for part, network in networks.items():
+        network.load_state_dict(_below(tensors, part))
+    for part, adam in (("adam_g", players.adam_g), ("adam_d", players.adam_d)):
+        parameters = adam.param_groups[0]["params"]
+        for name, value in _below(tensors, part).items():
+            number, _, key = name.partition(".")
+            weight = parameters[int(number)]
+            # The moments must lie in memory as their weights do (channels-last): fused Adam walks both in step.
+            adam.state[weight][key] = torch.empty_like(weight).copy_(value) if value.dim() else value.clone()
+
+
+def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    if _digest(tensors) != metadata["sha256"]:
+        raise ValueError("its checksum does not fit")
+    return tensors, json.loads(metadata["clock"])
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

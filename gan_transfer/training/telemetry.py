@@ -1,0 +1,88 @@
+"""What a run says about itself while it trains: one object per tick, gathered without waiting for the device."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import TrainingError
+from ..files import append_line, write_text
+from .step import STATISTICS
+
+
+class Telemetry:
+    """Collects the statistics of steps and writes one line of `stats.jsonl` per tick.
+
+    Args:
+        path: the `stats.jsonl`.
+        images_seen: where the run stands; later lines in the file, left by a run that was killed, are dropped.
+        total: images of the whole run, for the ETA.
+    """
+
+    def __init__(self, path: Path, images_seen: int, total: int) -> None:
+        self.path, self.total = path, total
+        self._sums: Tensor | None = None
+        self._steps = self._images = 0
+        self._start = self._last = time.perf_counter()
+        self._first_images = images_seen
+        _drop_later_lines(path, images_seen)
+
+    def add(self, statistics: Tensor, images: int) -> None:
+        """Add one step's statistics [5]; nothing is copied from the device."""
+        self._sums = statistics if self._sums is None else self._sums + statistics
+        self._steps += 1
+        self._images += images
+
+    def tick(self, images_seen: int) -> dict[str, float]:
+        """Average since the last tick, write the line, and return it.
+
+        Raises:
+            TrainingError: a loss is not finite; the line is written all the same.
+        """
+        means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(STATISTICS)
+        now = time.perf_counter()
+        seconds = max(now - self._last, 1e-9)
+        line: dict[str, float] = {"kimg": images_seen / 1000, "img_per_sec": round(self._images / seconds, 1)}
+        line |= {name: round(value, 6) for name, value in zip(STATISTICS, means, strict=True)}
+        done, elapsed = images_seen - self._first_images, now - self._start
+        line["eta_sec"] = round((self.total - images_seen) * elapsed / max(done, 1), 1)
+        line["memory_gb"] = round(memory_gb(), 3)
+        line["time"] = round(time.time(), 1)
+        append_line(self.path, line)
+        self._sums, self._steps, self._images, self._last = None, 0, 0, now
+        if not all(math.isfinite(value) for value in means):
+            broken = ", ".join(n for n, v in zip(STATISTICS, means, strict=True) if not math.isfinite(v))
+            raise TrainingError(f"{broken} is not finite at {images_seen / 1000:.2f} kimg")
+        return line
+
+
+def memory_gb() -> float:
+    """Peak memory in GB: of the process, or allocated on the GPU where there is one."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _drop_later_lines(path: Path, images_seen: int) -> None:
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and _kimg(line) <= images_seen / 1000]
+    if kept != lines:
+        write_text(path, "".join(kept))
+
+
+def _kimg(line: str) -> float:
+    import json
+
+    try:
+        return float(json.loads(line)["kimg"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # cut off by a kill

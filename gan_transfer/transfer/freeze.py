@@ -1,0 +1,76 @@
+"""Freezing: blocks that stay bit for bit as they were, batch-norm statistics included.
+
+"Early" is ambiguous in a GAN, so blocks are counted from the image or from the latent and called by name.
+A frozen block has no gradients, is in no optimiser, and stays in eval mode whatever `train()` is called; gradients
+still pass through it. Its batch-norm statistics are first taken anew on the target, because the running statistics
+of a discriminator are those of its last few batches, mostly fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from ..models.dcgan import Discriminator, Generator, Network
+from ..recipe import Transfer
+
+
+def chosen(settings: Transfer, generator: Generator, discriminator: Discriminator) -> tuple[list[str], list[str]]:
+    """The names of the blocks to freeze, of the generator and of the discriminator.
+
+    Raises:
+        RecipeError: nothing would be left to train in one of the networks.
+    """
+    g_names, d_names = list(generator.blocks), list(discriminator.blocks)
+    g_count = settings.freeze_g_image + settings.freeze_g_latent
+    faults = []
+    if g_count >= len(g_names):
+        faults.append(f"freeze_g_image + freeze_g_latent = {g_count} freezes all of G ({' '.join(g_names)})")
+    if settings.freeze_d_image >= len(d_names):
+        faults.append(f"freeze_d_image = {settings.freeze_d_image} freezes all of D ({' '.join(d_names)})")
+    if faults:
+        raise RecipeError(f"{'; '.join(faults)}; leave at least one block of each network to train")
+    image_side = g_names[len(g_names) - settings.freeze_g_image :]
+    return g_names[: settings.freeze_g_latent] + image_side, d_names[: settings.freeze_d_image]
+
+
+def freeze(network: Network, names: Iterable[str]) -> None:
+    """Freeze blocks of a network, for good."""
+    for name in names:
+        block = network.blocks[name]
+        block.frozen = True
+        block.requires_grad_(False)
+        block.eval()
+
+
+@torch.no_grad()
+def recalibrate_blocks(network: Network, names: Iterable[str], batches: Iterable[Callable[[], Tensor]]) -> None:
+    """Take the batch-norm statistics of some blocks anew, in place; call it before `freeze`.
+
+    Args:
+        network: runs in train mode, as it will beside its frozen blocks; its mode is put back.
+        names: of the blocks; without batch norm among them nothing runs.
+        batches: each call gives one input batch of the network; every batch counts the same.
+    """
+    norms = [m for n in names if isinstance(m := network.blocks[n].norm, nn.BatchNorm2d)]
+    if not norms:
+        return
+    others = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m not in norms]
+    was_training = network.training
+    network.train()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average
+    for norm in others:
+        norm.track_running_stats = False
+    for batch in batches:
+        network(batch())
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for norm in others:
+        norm.track_running_stats = True
+    network.train(was_training)

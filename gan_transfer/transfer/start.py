@@ -1,0 +1,198 @@
+"""Warm start: a pair from somewhere, put into networks of the wanted shape, with an account of every block."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import WeightsError, did_you_mean
+from ..models.dcgan import Discriminator, Generator, Network, initialise
+from ..models.weights import CONFIG, Pair, load_generator, load_pair, load_public_state, public_state
+from ..recipe import Model
+from ..resources import resource_dir
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights with which Pillow turns RGB into grey
+SNAPSHOTS = "snapshots"  # in a run folder
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockStart:
+    """How one block of the new pair began.
+
+    Attributes:
+        network: `G` or `D`.
+        block: its name, `g4` ... `d1`.
+        parameters: how many numbers it learns.
+        start: `kept`, `converted` or `re-drawn`.
+        detail: what was converted or drawn; empty for a block that was kept.
+    """
+
+    network: str
+    block: str
+    parameters: int
+    start: str
+    detail: str
+
+
+def find(where: str) -> tuple[Path, dict[str, str]]:
+    """The snapshot folder that a text means, and the SHA-256 by file name that must hold there.
+
+    Args:
+        where: `builtin`, `builtin:NAME`, a snapshot folder, or a run folder (its newest snapshot).
+
+    Raises:
+        WeightsError: there is no such thing; says what is near.
+    """
+    kind, _, name = where.partition(":")
+    if kind == "builtin" and not Path(where).exists():
+        return _embedded(name)
+    folder = Path(where).expanduser()
+    if (folder / CONFIG).is_file():
+        return folder, {}
+    if (folder / SNAPSHOTS).is_dir():
+        if finished := sorted(p.parent for p in (folder / SNAPSHOTS).glob(f"*/{CONFIG}")):
+            return finished[-1], {}
+        raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take --from builtin")
+    wanted = "builtin, a snapshot folder or a run folder"
+    if not folder.exists():
+        raise WeightsError(f"no pair at {where!r}: no such folder; wanted {wanted}. Example: --from builtin")
+    held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "a file"
+    raise WeightsError(f"no pair at {where!r} (it holds: {held or 'nothing'}); wanted {wanted}")
+
+
+def open_pair(where: str) -> Pair:
+    """Load a pair strictly; see `find` for what can be named and `load_pair` for the errors."""
+    folder, sums = find(where)
+    return load_pair(folder, sums)
+
+
+def open_generator(where: str) -> Generator:
+    """Load the generator of a pair, in eval mode; errors as in `open_pair`."""
+    folder, sums = find(where)
+    return load_generator(folder, sums)
+
+
+def from_scratch(model: Model, random: torch.Generator) -> tuple[Generator, Discriminator, list[BlockStart]]:
+    """A pair with all weights drawn."""
+    generator, discriminator = Generator(model), Discriminator(model)
+    rows = []
+    for letter, network in (("G", generator), ("D", discriminator)):
+        initialise(network, random)
+        rows += [_row(letter, network, block, {}, ["all"]) for block in network.blocks]
+    return generator, discriminator, rows
+
+
+def warm_start(
+    pair: Pair, model: Model, random: torch.Generator
+) -> tuple[Generator, Discriminator, list[BlockStart]]:
+    """A pair of the wanted shape that begins with another pair's weights.
+
+    Tensors of equal shape are kept. Three kinds are converted: the block next to the image from 3 to 1 channels or
+    back, and the first generator block to another latent_dim. Everything else that does not fit is drawn anew.
+    Between resolutions the blocks of the same name are kept; see `gan_transfer.models.dcgan`.
+
+    Args:
+        pair: the source.
+        model: the wanted shape.
+        random: for what has to be drawn.
+    """
+    generator, discriminator, _ = from_scratch(model, random)
+    rows = []
+    for letter, source, target in (("G", pair.generator, generator), ("D", pair.discriminator, discriminator)):
+        rows += _transplant(letter, source, target)
+    return generator, discriminator, rows
+
+
+def _transplant(letter: str, source: Network, target: Network) -> list[BlockStart]:
+    """Move what fits from one network into the other, block by block."""
+    old, new = public_state(source), public_state(target)
+    rows = []
+    for block in target.blocks:
+        converted: dict[str, str] = {}
+        drawn = []
+        for name in [n for n in new if n.startswith(f"{block}.")]:
+            value, how = _convert(name, old.get(name), new[name], source, target)
+            if value is None:
+                drawn.append(name.removeprefix(f"{block}."))
+                continue
+            new[name] = value
+            if how:
+                converted[name] = how
+        dropped = sorted({n.split(".")[1] for n in old if n.startswith(f"{block}.") and n not in new})
+        converted |= {name: f"{name} dropped" for name in dropped}
+        whole = not any(n.startswith(f"{block}.") for n in old) or "conv.weight" in drawn
+        rows.append(_row(letter, target, block, converted, ["all"] if whole else drawn))
+    load_public_state(target, new)
+    _settle_spectral_norm(target)
+    return rows
+
+
+def _convert(
+    name: str, old: Tensor | None, new: Tensor, source: Network, target: Network
+) -> tuple[Tensor | None, str]:
+    """The value that a tensor begins with (None: it stays drawn), and how it was converted (empty: kept)."""
+    if old is None:
+        return None, ""
+    block = name.split(".")[0]
+    at_image = block in (_image_block(source), _image_block(target))
+    both_at_image = block == _image_block(source) == _image_block(target)
+    if name.endswith("conv.weight") and both_at_image and old.shape[1] != new.shape[1]:
+        how = f"{old.shape[1]} -> {new.shape[1]} channels"
+        value = _channels(old, new.shape[1], into_image=isinstance(target, Generator))
+        return (value, how) if value.shape == new.shape else (None, "")
+    if old.shape == new.shape and not (at_image and not both_at_image and name.endswith("conv.weight")):
+        return old, ""
+    if name == "g4.conv.weight" and old.shape[1:] == new.shape[1:]:
+        rows = min(len(old), len(new))
+        return torch.cat([old[:rows], new[rows:]]), f"latent_dim {len(old)} -> {len(new)}, {rows} kept"
+    return None, ""
+
+
+def _image_block(network: Network) -> str:
+    """The block next to the image."""
+    names = list(network.blocks)
+    return names[-1] if isinstance(network, Generator) else names[0]
+
+
+def _channels(weight: Tensor, channels: int, into_image: bool) -> Tensor:
+    """Change the picture's channels of a convolution [other, channels, 4, 4] so that grey pictures look the same.
+
+    Writing grey: the luma-weighted mean of what the three colours got; reading grey: the sum over them,
+    because a grey picture shows the same value in all three.
+    """
+    if channels == 1:
+        mix = torch.tensor(LUMA) if into_image else torch.ones(3)
+        return (weight * mix[None, :, None, None]).sum(dim=1, keepdim=True)
+    return weight.repeat(1, channels, 1, 1) / (1 if into_image else channels)
+
+
+def _row(letter: str, network: Network, block: str, converted: dict[str, str], drawn: list[str]) -> BlockStart:
+    parameters = sum(p.numel() for p in network.blocks[block].parameters())
+    if drawn == ["all"]:
+        return BlockStart(letter, block, parameters, "re-drawn", "")
+    details = list(converted.values()) + ([f"{', '.join(drawn)} drawn"] if drawn else [])
+    return BlockStart(letter, block, parameters, "converted" if details else "kept", "; ".join(details))
+
+
+def _settle_spectral_norm(network: Network) -> None:
+    """Bring the power iteration of spectral norm up to the new weights; each reading in train mode is one iteration."""
+    for block in network.blocks.values():
+        if isinstance(block.conv, nn.Conv2d) and nn.utils.parametrize.is_parametrized(block.conv):
+            block.conv.train()
+            for _ in range(20):
+                _ = block.conv.weight
+
+
+def _embedded(name: str) -> tuple[Path, dict[str, str]]:
+    """A pair that ships with the package, and its checksums from `pretrained/index.toml`."""
+    folder = resource_dir("pretrained")
+    index = tomllib.loads((folder / "index.toml").read_text(encoding="utf-8"))
+    pairs = index["pairs"]
+    name = name or index["default"]
+    if name not in pairs:
+        raise WeightsError(f"no embedded pair {name!r}; {did_you_mean(name, pairs)}")
+    return folder / name, dict(pairs[name]["sha256"])
