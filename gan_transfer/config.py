@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from gan_transfer.errors import RecipeError, did_you_mean
+from .errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
 Table = dict[str, Any]
@@ -101,9 +101,7 @@ def resolve(kind: str | None, name: str, folder: Path) -> Path:
     if found:
         raise RecipeError(f"recipe {name!r} is for {found[0].parent.name}, not for {kind}. {SEE}")
     known = [path.stem for path in files.values() if kind in (None, path.parent.name)]
-    near, everything = did_you_mean(name.lower(), known), f"known: {', '.join(known)}"
-    hint = near if near == everything else f"{near} ({everything})"
-    raise RecipeError(f"{kind or 'shipped'} recipe {name!r} is not known; {hint}. {SEE}")
+    raise RecipeError(f"{kind or 'shipped'} recipe {name!r} is not known; {_near_and_all(name, known)}. {SEE}")
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:
@@ -143,11 +141,10 @@ def toml(value: Any) -> str:
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"optim": {"glr": 1}}` as `{"optim.glr": 1}`; an empty table stays as it is."""
+    """`{"optim": {"glr": 1}}` as `{"optim.glr": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
 
 
@@ -181,7 +178,7 @@ def _base(path: Path, name: Any, search: Sequence[Path]) -> Path:
         if _is_file(folder / file):
             return folder / file
     known = sorted({near.stem for folder in (path.parent, *search) for near in folder.glob("*.toml")} - {path.stem})
-    raise RecipeError(f"{path}: extends: no recipe {name!r}; {did_you_mean(name, known)}. {SEE}")
+    raise RecipeError(f"{path}: extends: no recipe {name!r}; {_near_and_all(name, known)}. {SEE}")
 
 
 def _read(path: Path) -> Table:
@@ -200,6 +197,11 @@ def _read(path: Path) -> Table:
         raise RecipeError(f"{path}: wanted a recipe file; got a folder. {SEE}") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _near_and_all(name: str, known: Sequence[str]) -> str:
+    near, everything = did_you_mean(name.lower(), known), f"known: {', '.join(known)}"
+    return near if near == everything else f"{near} ({everything})"
 
 
 def _is_file(path: Path) -> bool:
@@ -242,7 +244,8 @@ def _build(cls: type[T], layers: Sequence[Layer], where: str, faults: list[str])
     origin: dict[str, str] = {}
     for source, table in layers:
         data = _merge(data, table)
-        origin |= dict.fromkeys(flatten(table), source)
+        given = dict.fromkeys(flatten(table), source)
+        origin = {key: old for key, old in origin.items() if not any(_overlap(key, new) for new in given)} | given
     try:
         # Strict JSON takes 20 for 20.0 and a list for a tuple, but neither "20" nor true for a number.
         value = TypeAdapter(cls).validate_json(json.dumps(_plain(data, cls)), strict=True)
@@ -260,6 +263,11 @@ def _merge(base: Table, over: Table) -> Table:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _merge(base[key], value) if both else value
     return merged
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Whether one key is the other or a section that holds it."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _plain(value: Any, annotation: Any) -> Any:
@@ -290,7 +298,7 @@ def _explain(
     """One line: where the value came from, its key, what was wanted, what came."""
     names = [part for part in loc if isinstance(part, str)]  # a list is reported whole, not by its items
     key = ".".join(names)
-    source = next((origin[k] for k in origin if f"{k}.".startswith(f"{key}.")), where)
+    source = next((origin[other] for other in origin if _overlap(key, other)), where)
     value: Any = data
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -81,13 +80,13 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     pair = _try(found, lambda: start.open_pair(wanted)) if wanted != "none" else None
     chosen = _try(found, lambda: hardware.choose(recipe.train.device, recipe.train.precision))
     recipe = _try(found, lambda: _with_shape_of(pair, recipe, origin)) or recipe
-    networks = Generator(recipe.model), Discriminator(recipe.model)
-    frozen = _try(found, lambda: freeze.chosen(recipe.transfer, *networks))
+    shape = Generator(recipe.model), Discriminator(recipe.model)
+    frozen = freeze.chosen(recipe.transfer, *shape)
     _try(found, lambda: run_folder.check_writable(outdir))
-    _try(found, lambda: run_folder.check_space(outdir, 2 * checkpoint_bytes(*networks) + snapshot_bytes(*networks)))
+    _try(found, lambda: run_folder.check_space(outdir, 2 * checkpoint_bytes(*shape) + snapshot_bytes(*shape)))
     if source is not None:
         _try(found, lambda: _check_size(len(source), recipe.train.batch))
-    if found or source is None or chosen is None or frozen is None:
+    if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     return Plan(recipe, origin, source, pair, chosen, frozen)
 

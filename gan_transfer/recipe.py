@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from gan_transfer import config
-from gan_transfer.errors import RecipeError
-from gan_transfer.resources import resource_dir
+from . import config
+from .errors import RecipeError
+from .resources import resource_dir
 
 Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
 
@@ -29,7 +28,7 @@ class Data:
 
     __pydantic_config__ = Forbid
     source: str = "builtin:covers"
-    """A data source `kind:where` (`folder:`, `zip:`, `idx:`, `builtin:`) or a plain path; empty where `--data` must say."""
+    """A data source `kind:where` (`folder:`, `zip:`, `idx:`, `builtin:`) or a plain path; empty: see `--data`."""
     crop: Literal["center"] = "center"
     """`center`: the largest centred square, then an antialiased resize."""
     mirror: bool = False
@@ -172,27 +171,27 @@ class Recipe:
     train: Train = dataclasses.field(default_factory=Train)
 
 
-def load_recipe(kind: str, name: str, overrides: Sequence[str | config.Override] = ()) -> Recipe:
-    """Read and check a recipe: one of the shipped ones by its name, or a path to a `.toml` file.
+def load_recipe(kind: str | None, name: str, overrides: Sequence[str | config.Override] = ()) -> Recipe:
+    """Read and check a recipe; the same as `load_recipe_with_origin` without the origins."""
+    return load_recipe_with_origin(kind, name, overrides)[0]
+
+
+def load_recipe_with_origin(
+    kind: str | None, name: str, overrides: Sequence[str | config.Override] = ()
+) -> tuple[Recipe, dict[str, str]]:
+    """Read and check a shipped recipe, or a path to a `.toml` file, and say where each value came from.
 
     Args:
-        kind: `pretrain` or `finetune`.
+        kind: `pretrain` or `finetune`; None takes a recipe of either.
+
+    Returns:
+        The recipe, and for each `section.key` one of `default`, the file's path, or the override as typed.
 
     Raises:
         RecipeError: no such recipe, or settings are not usable: one line for each fault.
     """
-    return load_recipe_with_origin(config.resolve(kind, name, resource_dir("recipes")), overrides)[0]
-
-
-def load_recipe_with_origin(
-    path: Path, overrides: Sequence[str | config.Override] = ()
-) -> tuple[Recipe, dict[str, str]]:
-    """Read and check a recipe file, and say for each `section.key` where its value came from.
-
-    Raises:
-        RecipeError: settings are not usable: one line for each fault.
-    """
     shipped = resource_dir("recipes")
+    path = config.resolve(kind, name, shipped)
     search = (shipped, shipped / "pretrain", shipped / "finetune")
     recipe, origin = config.load_with_origin(Recipe, path, overrides, search, {"name": path.stem})
     problems = faults(recipe)
@@ -237,11 +236,14 @@ def _freeze_faults(transfer: Transfer, resolution: int) -> list[str]:
         frozen = [key for key in ("freeze_d_image", "freeze_g_image", "freeze_g_latent") if getattr(transfer, key)]
         wanted = 'wanted 0, or a transfer.source such as "builtin"'
         lines += [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
-    wanted = f"all {blocks} blocks at {resolution} pixels; wanted at most {blocks - 1}"
+    wanted = f"{blocks} blocks at {resolution} pixels; wanted at most {blocks - 1}"
     if transfer.freeze_d_image >= blocks:
-        lines.append(f"transfer.freeze_d_image: {transfer.freeze_d_image} freezes {wanted}")
+        lines.append(
+            f"transfer.freeze_d_image: {transfer.freeze_d_image} frozen leave none of the discriminator's {wanted}"
+        )
     image, latent = transfer.freeze_g_image, transfer.freeze_g_latent
     if image + latent >= blocks:
-        key, other = ("freeze_g_image", "freeze_g_latent") if image else ("freeze_g_latent", "freeze_g_image")
-        lines.append(f"transfer.{key}: with transfer.{other}, {image + latent} freezes {wanted} together")
+        key = "freeze_g_image" if image else "freeze_g_latent"
+        sides = f"{image} frozen on the image side and {latent} on the latent side"
+        lines.append(f"transfer.{key}: {sides} leave none of the generator's {wanted} together")
     return lines

@@ -49,7 +49,7 @@ class RunFolder:
         """Checkpoints."""
         return self.path / "state-latest"
 
-    def event(self, event: str, /, **details: Any) -> None:  # noqa: ANN401 (JSON values)
+    def event(self, event: str, /, **details: Any) -> None:
         """Append to `events.jsonl`."""
         append_line(self.path / "events.jsonl", {"event": event, "time": round(time.time(), 1), **details})
 

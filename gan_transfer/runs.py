@@ -19,6 +19,7 @@ from .models.ema import recalibrate
 from .models.weights import Pair, save_pair
 from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe
+from .report.live import clock_text
 from .report.plots import plot_curves
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
@@ -78,7 +79,14 @@ class _Run:
     def __init__(
         self, plan: Plan, packed: Pack, loader: Loader, folder: RunFolder, view: View, stop: StopSignal
     ) -> None:
-        self.plan, self.packed, self.loader, self.folder, self.view, self.stop = plan, packed, loader, folder, view, stop
+        self.plan, self.packed, self.loader, self.folder, self.view, self.stop = (
+            plan,
+            packed,
+            loader,
+            folder,
+            view,
+            stop,
+        )
         self.checkpoints = Checkpoints(folder.state)
         self.random = torch.Generator().manual_seed(plan.recipe.train.seed)
         self.latents = torch.randn(
@@ -200,18 +208,8 @@ class _Run:
     def _grid(self, players: Players, name: str) -> None:
         with torch.inference_mode():
             device = self.plan.hardware.device
-            fakes = [images.to_uint8(players.ema.network(z.to(device))).cpu() for z in self.latents.split(64)]
+            fakes = [images.to_uint8(players.ema.network(z.to(device))).cpu() for z in torch.split(self.latents, 64)]
         images.save_png(self.folder.path / name, images.grid(torch.cat(fakes), self.plan.recipe.train.grid))
-
-
-def clock_text(seconds: float) -> str:
-    """Seconds in words: `45 s`, `7 min 30 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:

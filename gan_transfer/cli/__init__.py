@@ -1,0 +1,70 @@
+"""The command line. Importing it must stay light: torch is imported inside commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+from ..errors import GanTransferError, Interrupted
+from . import recipes
+from .bench import bench
+from .sample import sample
+from .train import finetune, pretrain
+
+app = typer.Typer(
+    name="gan-transfer",
+    help="Transfer learning for DCGANs: pretrain a pair on varied photos, fine-tune it on your pictures, sample it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("pretrain")(pretrain)
+app.command("finetune")(finetune)
+app.command("sample")(sample)
+app.command("bench")(bench)
+app.add_typer(recipes.app, name="recipes")
+
+
+@app.callback()
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Transfer learning for DCGANs: pretrain a pair on varied photos, fine-tune it on your pictures, sample it."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend end in one line on stderr and their exit code."""
+    try:
+        app()
+    except Interrupted as error:
+        _complain(f"{error}. Resume with:")
+        words = [word for word in sys.argv[1:] if word != "--new"]
+        print(f"gan-transfer {shlex.join(words)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except GanTransferError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("stopped")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _complain(text: str) -> None:
+    """`error:` and one line per fault; plain text, so that brackets in paths stay brackets."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for line in text.splitlines():
+        console.print("[bold red]error:[/] ", end="")
+        console.print(line, markup=False)

@@ -9,19 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gan_transfer import config
-from gan_transfer.errors import RecipeError
-from gan_transfer.files import write_text
-from gan_transfer.recipe import load_recipe_with_origin
-from gan_transfer.resources import resource_dir
+from .. import config
+from ..errors import RecipeError
+from ..files import write_text
+from ..recipe import load_recipe, load_recipe_with_origin
+from ..resources import resource_dir
+from . import options
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="coverart, finetune/coverart, or a path to a .toml file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be given again."),
-]
 
 
 @app.command()
@@ -32,7 +29,7 @@ def ls() -> None:
 
     table = Table("name", "kind", "data", "kimg", "purpose", box=None)
     for path in sorted(resource_dir("recipes").glob("*/*.toml")):
-        recipe, _ = load_recipe_with_origin(path)
+        recipe = load_recipe(path.parent.name, path.stem)
         source = recipe.data.source or "--data"
         table.add_row(path.stem, path.parent.name, source, f"{recipe.train.kimg:g}", purpose(path))
     Console().print(table)
@@ -42,11 +39,11 @@ def ls() -> None:
 @app.command()
 def show(
     name: Name,
-    changes: Set = None,
+    changes: options.Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, as in a run's recipe.json.")] = False,
 ) -> None:
     """Print every setting of a recipe, defaults included, and where its value came from."""
-    recipe, origin = load_recipe_with_origin(_find(name), changes or ())
+    recipe, origin = load_recipe_with_origin(None, name, changes or ())
     settings = config.to_dict(recipe)
     typer.echo(json.dumps(settings, indent=2) if as_json else _annotated(settings, origin), nl=as_json)
 
@@ -54,7 +51,7 @@ def show(
 @app.command()
 def copy(
     name: Name,
-    dest: Annotated[Path, typer.Argument(help="A new .toml file, or a folder to put NAME.toml in.")] = Path(),  # noqa: B008
+    dest: Annotated[Path, typer.Argument(help="A new .toml file, or a folder to put NAME.toml in.")] = Path(),
 ) -> None:
     """Copy a recipe's file, to be edited."""
     source = _find(name)
@@ -74,11 +71,10 @@ def copy(
 
 
 @app.command()
-def check(name: Name, changes: Set = None) -> None:
+def check(name: Name, changes: options.Set = None) -> None:
     """Check a recipe; all faults are told at once."""
-    path = _find(name)
-    load_recipe_with_origin(path, changes or ())
-    typer.echo(f"{_short(str(path))}: ok")
+    load_recipe(None, name, changes or ())
+    typer.echo(f"{_short(str(_find(name)))}: ok")
 
 
 def purpose(path: Path) -> str:

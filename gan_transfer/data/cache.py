@@ -81,8 +81,8 @@ def check_room(folder: Path, what: str, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need + SPARE_BYTES:
         raise DataError(
-            f"{what} needs {(need + SPARE_BYTES) / 1e9:.2f} GB, {free / 1e9:.2f} GB free at '{printable(str(folder))}'; "
-            "set GAN_TRANSFER_CACHE to a folder on another disk"
+            f"{what} needs {(need + SPARE_BYTES) / 1e9:.2f} GB, {free / 1e9:.2f} GB free "
+            f"at '{printable(str(folder))}'; set GAN_TRANSFER_CACHE to a folder on another disk"
         )
 
 

@@ -254,4 +254,4 @@ def _check_broken(source: Source, broken: list[str], seen: int) -> None:
 
 
 def _first(seen: int, total: int) -> str:
-    return f"all {total}" if seen == total else f"the first {seen} of {total}"
+    return f"{total}" if seen == total else f"the first {seen} of {total}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,9 @@ from ..errors import DataError
 
 
 def resolve(where: str) -> Path:
-    """The absolute path of `where`, with `~` and symlinks followed.
+    """The absolute path of `where`, without `~` and `..`.
+
+    Symlinks are followed but for the last: caches link a telling name to a file that is named by its hash.
 
     Raises:
         DataError: the text is empty, nothing is there, or it cannot be looked at.
@@ -20,7 +21,8 @@ def resolve(where: str) -> Path:
     if not where.strip():
         raise DataError("the data path is empty; give a folder, a .zip file or an idx file: --data folder:PATH")
     try:
-        path = Path(os.path.realpath(Path(where).expanduser()))
+        given = Path(where).expanduser()
+        path = given.resolve() if given.name in ("", "..") else given.parent.resolve() / given.name
         path.stat()
     except FileNotFoundError:
         raise DataError(

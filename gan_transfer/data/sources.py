@@ -57,8 +57,11 @@ def open_source(text: str) -> Source:
     kind, colon, where = text.partition(":")
     if colon and kind in READERS:
         return READERS[kind](where)
-    if re.fullmatch(r"\w{2,}", kind) and colon and not Path(text).exists():
-        raise DataError(f"data source kind '{kind}' is not known; {did_you_mean(kind, READERS)} See: --data KIND:WHERE")
+    if colon and re.fullmatch(r"\w{2,}", kind):  # one letter would be a drive
+        raise DataError(
+            f"data source kind '{kind}' is not known; {did_you_mean(kind, READERS)} "
+            f"(--data KIND:WHERE with {', '.join(READERS)}, or a path that begins with ./ or /)"
+        )
     return READERS[_recognise(resolve(text))](text)
 
 

@@ -72,7 +72,7 @@ class Generator(Network):
         blocks, entering = {}, model.latent_dim
         for size in sizes:
             last = size == model.resolution
-            leaving = model.channels if last else channels_at(size, model)
+            leaving = int(model.channels) if last else channels_at(size, model)
             stride, padding = (1, 0) if size == 4 else (2, 1)
             conv = nn.ConvTranspose2d(entering, leaving, 4, stride, padding, bias=False)
             norm = nn.Identity() if last else nn.BatchNorm2d(leaving)
@@ -97,7 +97,7 @@ class Discriminator(Network):
 
     def __init__(self, model: Model) -> None:
         sizes = [model.resolution >> k for k in range(1, int(math.log2(model.resolution)) - 1)]
-        blocks, entering = {}, model.channels
+        blocks, entering = {}, int(model.channels)
         for size in sizes:
             leaving = channels_at(size, model)
             first = size == sizes[0]

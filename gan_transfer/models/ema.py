@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .dcgan import Generator
 
@@ -40,7 +40,8 @@ class Ema:
             if not block.frozen  # a frozen block is equal in both, for good
             for averaged, live in zip(block.parameters(), generator.blocks[name].parameters(), strict=True)
         ]
-        self._averaged, self._live = [a for a, _ in pairs], [b for _, b in pairs]
+        self._averaged: list[Tensor] = [averaged for averaged, _ in pairs]
+        self._live: list[Tensor] = [live for _, live in pairs]
 
     @torch.no_grad()
     def update(self, keep: float) -> None:

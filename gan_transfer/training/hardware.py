@@ -35,7 +35,7 @@ class Hardware:
     def place(self, network: nn.Module) -> None:
         """Move a network to the device, its convolutions in channels-last order: faster, and equal in value."""
         network.to(device=self.device)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
 
     def put(self, images: Tensor) -> Tensor:
         """Move a batch [N, C, H, W] to the device."""
@@ -61,9 +61,9 @@ def choose(device: str, precision: str) -> Hardware:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies in bfloat16 itself, so that it is faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
 
 

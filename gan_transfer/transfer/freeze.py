@@ -13,26 +13,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ..errors import RecipeError
 from ..models.dcgan import Discriminator, Generator, Network
 from ..recipe import Transfer
 
 
 def chosen(settings: Transfer, generator: Generator, discriminator: Discriminator) -> tuple[list[str], list[str]]:
-    """The names of the blocks to freeze, of the generator and of the discriminator.
-
-    Raises:
-        RecipeError: nothing would be left to train in one of the networks.
-    """
+    """The names of the blocks to freeze, of the generator and of the discriminator; the recipe's checks
+    (`gan_transfer.recipe.faults`) have made sure that some are left."""
     g_names, d_names = list(generator.blocks), list(discriminator.blocks)
-    g_count = settings.freeze_g_image + settings.freeze_g_latent
-    faults = []
-    if g_count >= len(g_names):
-        faults.append(f"freeze_g_image + freeze_g_latent = {g_count} freezes all of G ({' '.join(g_names)})")
-    if settings.freeze_d_image >= len(d_names):
-        faults.append(f"freeze_d_image = {settings.freeze_d_image} freezes all of D ({' '.join(d_names)})")
-    if faults:
-        raise RecipeError(f"{'; '.join(faults)}; leave at least one block of each network to train")
     image_side = g_names[len(g_names) - settings.freeze_g_image :]
     return g_names[: settings.freeze_g_latent] + image_side, d_names[: settings.freeze_d_image]
 

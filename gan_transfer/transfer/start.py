@@ -86,9 +86,7 @@ def from_scratch(model: Model, random: torch.Generator) -> tuple[Generator, Disc
     return generator, discriminator, rows
 
 
-def warm_start(
-    pair: Pair, model: Model, random: torch.Generator
-) -> tuple[Generator, Discriminator, list[BlockStart]]:
+def warm_start(pair: Pair, model: Model, random: torch.Generator) -> tuple[Generator, Discriminator, list[BlockStart]]:
     """A pair of the wanted shape that begins with another pair's weights.
 
     Tensors of equal shape are kept. Three kinds are converted: the block next to the image from 3 to 1 channels or
@@ -131,9 +129,7 @@ def _transplant(letter: str, source: Network, target: Network) -> list[BlockStar
     return rows
 
 
-def _convert(
-    name: str, old: Tensor | None, new: Tensor, source: Network, target: Network
-) -> tuple[Tensor | None, str]:
+def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target: Network) -> tuple[Tensor | None, str]:
     """The value that a tensor begins with (None: it stays drawn), and how it was converted (empty: kept)."""
     if old is None:
         return None, ""

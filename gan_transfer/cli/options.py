@@ -1,0 +1,78 @@
+"""Options that several commands share, and how flags become overrides of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..config import Override, toml
+
+Data = Annotated[
+    str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")
+]
+OutDir = Annotated[Path, typer.Option("--outdir", help="Where the numbered run folders are.")]
+Kimg = Annotated[float | None, typer.Option("--kimg", help="Length: thousands of real images shown.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Images in a step.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, latents and order.")]
+From = Annotated[
+    str | None, typer.Option("--from", help="Pair to start from: builtin, none, a snapshot or a run folder.")
+]
+Glr = Annotated[float | None, typer.Option("--glr", help="Learning rate of the generator.")]
+Dlr = Annotated[float | None, typer.Option("--dlr", help="Learning rate of the discriminator.")]
+Augment = Annotated[
+    str | None, typer.Option("--augment", help="DiffAugment: color,translation,cutout in any choice, or none.")
+]
+Mirror = Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Flip half of the real pictures.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: section.key=value. Can be repeated.")]
+Freeze = Annotated[
+    str | None, typer.Option("--freeze", help="'early' is --freeze-d-image 2: D's two blocks nearest the image.")
+]
+FreezeDImage = Annotated[
+    int | None, typer.Option("--freeze-d-image", help="Freeze N blocks of D, counted from the image (FreezeD).")
+]
+FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Freeze N blocks of G, from the image.")]
+FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
+New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
+
+KEYS = {
+    "data": "data.source",
+    "kimg": "train.kimg",
+    "batch": "train.batch",
+    "seed": "train.seed",
+    "source": "transfer.source",
+    "freeze_d_image": "transfer.freeze_d_image",
+    "freeze_g_image": "transfer.freeze_g_image",
+    "freeze_g_latent": "transfer.freeze_g_latent",
+    "glr": "optim.glr",
+    "dlr": "optim.dlr",
+    "mirror": "data.mirror",
+    "device": "train.device",
+    "precision": "train.precision",
+}
+"""The recipe's key behind each shorthand flag."""
+
+
+def overrides(**flags: str | int | float | bool | None) -> list[Override]:
+    """Turn the flags that were given into overrides, shown to the user as the flags that they are."""
+    made = []
+    for name, value in flags.items():
+        if value is None:
+            continue
+        flag = f"--{'from' if name == 'source' else name.replace('_', '-')} {value}"
+        if name == "freeze":
+            if value != "early":
+                raise typer.BadParameter(f"{value!r} is not known; wanted early. Or use --freeze-d-image N")
+            made.append(Override("transfer.freeze_d_image=2", flag))
+        elif name == "augment":
+            operations = [] if value in ("none", "") else [word.strip() for word in str(value).split(",")]
+            made.append(Override(f"augment.operations={toml(operations)}", flag))
+        elif name == "mirror":
+            made.append(Override(f"data.mirror={toml(value)}", "--mirror" if value else "--no-mirror"))
+        else:
+            made.append(Override(f"{KEYS[name]}={toml(value)}", flag))
+    return made

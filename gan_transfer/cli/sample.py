@@ -1,0 +1,39 @@
+"""`gan-transfer sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sample(
+    network: Annotated[str, typer.Option("--network", help="builtin, a snapshot folder or a run folder.")] = "builtin",
+    seeds: Annotated[str, typer.Option("--seeds", help="For example 0-63 or 0,4,9-12; one picture each.")] = "0-63",
+    grid: Annotated[str | None, typer.Option("--grid", help="COLUMNSxROWS of grid.png; square by default.")] = None,
+    output: Annotated[Path, typer.Option("--output", help="A folder; or a .gif or .webp file.")] = Path("out"),
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="An animation from seed to seed, along a sphere.")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Frames between two seeds.")] = 25,
+    truncation: Annotated[
+        float, typer.Option("--truncation", help="Redraw latent values beyond 2 * this; 1 is off.")
+    ] = 1.0,
+) -> None:
+    """Make pictures with a generator.
+
+    Example: gan-transfer sample --network runs/00000-coverart-builtin-covers --seeds 0-63 --grid 8x8
+    """
+    from ..errors import RecipeError
+    from ..sampling import parse_grid, parse_seeds, write_interpolation, write_seeds
+    from ..transfer.start import open_generator
+
+    if not 0.05 <= truncation <= 1:
+        raise RecipeError(f"--truncation {truncation} is out of range; wanted 0.05 to 1")
+    wanted, shape = parse_seeds(seeds), parse_grid(grid) if grid else None
+    generator = open_generator(network)
+    if interpolate:
+        print(write_interpolation(generator, wanted, output, steps, truncation))
+    else:
+        print(write_seeds(generator, wanted, shape, output, truncation))

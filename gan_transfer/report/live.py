@@ -1,0 +1,179 @@
+"""What the terminal shows of a run: a live table where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_SECONDS = 10.0  # between two plain lines
+COLUMNS = ("kimg", "img/s", "ETA", "loss D", "loss G", "D(x)", "D(G(z))", "memory")
+ROWS = 8  # ticks in the live table
+
+
+class BlockLike(Protocol):
+    """A row of the layer table; see `gan_transfer.planning.BlockRow`."""
+
+    @property
+    def start(self) -> Any: ...
+    @property
+    def frozen(self) -> bool: ...
+    @property
+    def batch_norm(self) -> str: ...
+
+
+class TerminalView:
+    """Follows one run on stderr.
+
+    Args:
+        console: where to write; by default stderr.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._bar: Progress | None = None
+        self._lines: list[dict[str, float]] = []
+        self._shown = float("-inf")
+
+    def say(self, text: str) -> None:
+        """One line of talk."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def packing(self, done: int, total: int) -> None:
+        """Pictures decoded so far; a bar on a terminal."""
+        if not self.console.is_terminal:
+            return
+        if self._bar is None:
+            columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._bar.add_task("decoding", total=total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done)
+        if done >= total:
+            self._bar.stop()
+            self._bar = None
+
+    def blocks(self, rows: Sequence[BlockLike]) -> None:
+        """The layer table."""
+        self.console.print(block_table(rows))
+
+    def training(self, line: dict[str, float] | None, total_kimg: float) -> None:
+        """A tick; None closes the live table."""
+        if line is not None:
+            self._lines = [*self._lines, line][-ROWS:]
+        if not self.console.is_terminal:
+            self._plain(line, total_kimg)
+        elif line is None:
+            self._close()
+        else:
+            self._live = self._live or self._open()
+            self._live.update(self._table(total_kimg), refresh=True)
+
+    def close(self) -> None:
+        """Put the terminal back in order after an error."""
+        self._close()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _open(self) -> Live:
+        live = Live(console=self.console, auto_refresh=False)
+        live.start()
+        return live
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _plain(self, line: dict[str, float] | None, total_kimg: float) -> None:
+        """One line now and then, and always the last."""
+        if line is None:
+            return
+        if line["time"] - self._shown >= PLAIN_SECONDS or line["kimg"] >= total_kimg:
+            self._shown = line["time"]
+            cells = zip(COLUMNS[1:], tick_cells(line, total_kimg)[1:], strict=True)
+            self.say(f"{line['kimg']:.1f}/{total_kimg:g} kimg  " + "  ".join(f"{k} {v}" for k, v in cells))
+
+    def _table(self, total_kimg: float) -> Table:
+        table = Table(*COLUMNS, title=None, header_style="bold")
+        for line in self._lines:
+            table.add_row(*tick_cells(line, total_kimg))
+        return table
+
+
+def tick_cells(line: dict[str, float], total_kimg: float) -> list[str]:
+    """A tick as text, in the order of `COLUMNS`."""
+    return [
+        f"{line['kimg']:.1f}/{total_kimg:g}",
+        f"{line['img_per_sec']:.0f}",
+        clock_text(line["eta_sec"]),
+        f"{line['loss_d']:.3f}",
+        f"{line['loss_g']:.3f}",
+        f"{line['d_real']:.2f}",
+        f"{line['d_fake']:.2f}",
+        f"{line['memory_gb']:.2f} GB",
+    ]
+
+
+def block_table(rows: Sequence[BlockLike]) -> Table:
+    """Blocks, parameters, how they began, whether they are frozen, and where their batch-norm statistics come from."""
+    table = Table("block", "parameters", "start", "trains", "batch norm", header_style="bold", title=None)
+    table.columns[1].justify = "right"
+    for row in rows:
+        begin = f"{row.start.start}: {row.start.detail}" if row.start.detail else row.start.start
+        trains = "[cyan]frozen[/]" if row.frozen else "yes"
+        table.add_row(
+            f"{row.start.network} {row.start.block}", f"{row.start.parameters:,}", begin, trains, row.batch_norm
+        )
+    return table
+
+
+def show_rehearsal(plan: Any, found: Any) -> None:
+    """What a dry run found: the recipe on stdout, the figures behind it."""
+    console = Console(highlight=False, soft_wrap=True)
+    for section, values in dataclasses.asdict(plan.recipe).items():
+        if not isinstance(values, dict):
+            console.print(f"{section} = {json.dumps(values)}", markup=False)
+            continue
+        console.print(f"\n[bold]{escape(f'[{section}]')}[/]")
+        for key, value in values.items():
+            origin = plan.origin.get(f"{section}.{key}", "default")
+            note = "" if origin == "default" else f"  # {origin}"
+            console.print(f"{key} = {json.dumps(value)}{note}", markup=False)
+    console.print()
+    console.print(block_table(found.blocks))
+    kimg = plan.recipe.train.kimg
+    console.print(f"pictures    {found.pictures:,} ({kimg * 1000 / found.pictures:.1f} epochs in {kimg:g} kimg)")
+    console.print(f"speed       {found.img_per_sec:.0f} img/s on {plan.hardware.describe()}, measured over 10 steps")
+    console.print(f"ETA         {clock_text(found.eta_sec)}, without packing and snapshots")
+    console.print(f"disk        {found.disk_bytes / 1e9:.2f} GB for pack, checkpoints and snapshots")
+    console.print("dry run: nothing was written")
+
+
+def show_end(folder: Path) -> None:
+    """The last words of a run: what to look at on stderr, the folder on stdout."""
+    grids = sorted(p for p in folder.glob("fakes*.png") if p.name != "fakes_init.png")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if grids:
+        console.print(f"samples: {grids[-1]}", markup=False)
+    console.print(f"next: gan-transfer sample --network {folder} --seeds 0-63 --grid 8x8 --output out", markup=False)
+    print(folder)
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds in words: `45 s`, `7 min 30 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
