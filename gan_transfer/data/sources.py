@@ -101,7 +101,7 @@ def _recognise(path: Path) -> str:
         return "idx" if _holds_idx(path) else "folder"
     if path.suffix.lower() == ".zip":
         return "zip"
-    if is_idx_name(path.name):
+    if re.search("idx[13]-ubyte", path.name):  # also labels, given by mistake: the reader says so
         return "idx"
     raise DataError(
         f"data path '{printable(str(path))}' is neither a folder, a .zip file nor an idx file; "

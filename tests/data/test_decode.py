@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
 from gan_transfer.data.decode import center_square, decode, open_image, quiet_pillow
 from gan_transfer.errors import DataError
@@ -91,15 +91,25 @@ def test_transparency_shows_white() -> None:
     assert (keyed.mode, first(keyed)) == ("RGB", WHITE)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_upright(orientation: int) -> None:
+@pytest.mark.parametrize(
+    ("orientation", "stored_by"),
+    [
+        (1, None),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+    ],
+)
+def test_pictures_are_turned_upright(orientation: int, stored_by: Image.Transpose | None) -> None:
     upright = Image.new("RGB", (32, 32), "white")
-    ImageDraw.Draw(upright).rectangle((0, 0, 15, 7), "red")  # top left, wider than high: all eight differ
-    turns = (None, 0, 3, 1, 5, 4, 6, 2)  # the transpose that the orientation undoes
-    turn = turns[orientation - 1]
-    stored = upright if turn is None else upright.transpose(Image.Transpose(turn))
+    ImageDraw.Draw(upright).rectangle((0, 0, 15, 7), "red")  # at the top left and wider than high: all eight differ
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = upright if stored_by is None else upright.transpose(stored_by)
     pixels = decode(open_image(encoded(stored, "PNG", exif=exif), hint=32), 32, 3)
     assert np.array_equal(pixels, np.asarray(upright))
 
@@ -127,7 +137,7 @@ def test_a_picture_of_the_right_size_is_not_resampled() -> None:
 def test_shrinking_is_antialiased() -> None:
     stripes = np.zeros((256, 256), np.uint8)
     stripes[:, ::2] = 255
-    inner = decode(Image.fromarray(stripes), 16, 1)
+    inner = decode(Image.fromarray(stripes), 16, 1)[:, 3:-3]  # away from the edges
     assert 126 <= inner.min() <= inner.max() <= 129
 
 
@@ -145,7 +155,7 @@ def test_a_hint_decodes_large_jpegs_smaller_to_nearly_the_same_picture() -> None
     for mode in ("RGB", "L", "CMYK"):
         data = encoded(large.convert(mode), "JPEG", quality=95)
         drafted = open_image(data, hint=32)
-        assert drafted.size == (107, 80)
+        assert drafted.size == (160, 120)
         difference = decode(drafted, 32, 3).astype(int) - decode(open_image(data), 32, 3)
         assert np.abs(difference).max() <= 3
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -40,10 +39,6 @@ def write_zip(path: Path, entries: dict[str, bytes], compression: int = zipfile.
         for name, content in entries.items():
             archive.writestr(name, content)
     return path
-
-
-def idx3(count: int = 2, height: int = 3, width: int = 4, magic: int = 0x803) -> bytes:
-    return struct.pack(">IIII", magic, count, height, width) + bytes(range(count * height * width))
 
 
 def labels(source: Source) -> list[str]:
@@ -121,7 +116,7 @@ def test_pipes_are_passed_over_and_links_to_nowhere_are_broken_pictures(tmp_path
 def test_plain_paths_are_recognised(tmp_path: Path) -> None:
     write(tmp_path / "folder", "a.png")
     write_zip(tmp_path / "My Pictures (1).ZIP", {"a.png": png()})
-    write(tmp_path / "mnist", "train-images-idx3-ubyte", content=idx3())
+    write(tmp_path / "mnist", "train-images-idx3-ubyte", content=struct.pack(">IIII", 0x803, 1, 2, 2) + bytes(4))
     expected = {"folder": "folder", "My Pictures (1).ZIP": "my-pictures-1", "mnist": "mnist"}
     assert {place: open_source(str(tmp_path / place)).name for place in expected} == expected
     opened = [open_source(str(tmp_path / place)) for place in (*expected, "mnist/train-images-idx3-ubyte")]
@@ -174,10 +169,7 @@ def test_an_impossible_path_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_path_without_permission_is_refused() -> None:
-    # Not under tmp_path, which nobody but its owner may enter.
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path may not be entered by nobody
         place = write(Path(name), "inner/a.png", "mnist/train-images-idx3-ubyte")
         write_zip(place / "a.zip", {"a.png": png()})
         place.chmod(0o755)
@@ -221,7 +213,7 @@ def test_what_is_no_whole_zip_is_refused(tmp_path: Path) -> None:
 def test_a_zip_with_entries_that_point_outside_is_refused(tmp_path: Path, name: str) -> None:
     place = write_zip(tmp_path / "hostile.zip", {"good.png": png(), name: png()})
     assert "points outside the archive" in refusal(str(place))
-    assert repr(name).strip("'").replace("\\\\", "\\") in refusal(str(place))
+    assert f"its entry '{name}'" in refusal(str(place))
     assert [path.name for path in tmp_path.iterdir()] == ["hostile.zip"]
 
 
@@ -247,50 +239,6 @@ def test_encrypted_and_damaged_entries_are_broken_pictures(tmp_path: Path) -> No
         source.load(0)
     with pytest.raises(zipfile.BadZipFile, match="Bad CRC-32"):
         source.load(1)
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_idx_pictures_are_read_plain_and_compressed(tmp_path: Path, suffix: str) -> None:
-    content = gzip.compress(idx3()) if suffix else idx3()
-    write(tmp_path, f"train-images-idx3-ubyte{suffix}", content=content)
-    write(tmp_path, f"t10k-images-idx3-ubyte{suffix}", "train-labels-idx1-ubyte", content=b"")
-    source = open_source(f"idx:{tmp_path}")
-    assert (len(source), source.load(1).mode, source.load(1).size) == (2, "L", (4, 3))
-    assert np.asarray(source.load(1))[0].tolist() == [12, 13, 14, 15]
-    assert source.label(1) == f"train-images-idx3-ubyte{suffix}[1]"
-    assert source.fingerprint() == open_source(f"{tmp_path}/train-images-idx3-ubyte{suffix}").fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("content", "answer"),
-    [
-        (struct.pack(">II", 0x801, 9) + bytes(9), "holds labels (magic 0x00000801, idx1)"),
-        (idx3(magic=0x903), "wanted magic 0x00000803, got 0x00000903"),
-        (idx3()[:-1], "2 pictures of 4 x 3 need 24 bytes, got 23"),
-        (idx3() + b"x", "2 pictures of 4 x 3 need 24 bytes, got more"),
-        (idx3()[:9], "the header needs 16 bytes, got 9"),
-        (b"", "the header needs 16 bytes, got 0"),
-        (idx3(count=0), "holds no pictures"),
-        (struct.pack(">IIII", 0x803, 2**31, 2**15, 2**15), "the header promises"),
-    ],
-)
-def test_a_file_that_is_not_whole_idx_pictures_is_refused(tmp_path: Path, content: bytes, answer: str) -> None:
-    write(tmp_path, "images-idx3-ubyte", content=content)
-    write(tmp_path, "images-idx3-ubyte.gz", content=gzip.compress(content))
-    assert answer in refusal(f"{tmp_path}/images-idx3-ubyte")
-    assert answer in refusal(f"idx:{tmp_path}/images-idx3-ubyte.gz")
-
-
-@pytest.mark.parametrize("content", [gzip.compress(idx3())[:-12], b"not gzip at all, by far"])
-def test_a_damaged_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
-    write(tmp_path, "images-idx3-ubyte.gz", content=content)
-    assert "its gzip stream is damaged" in refusal(str(tmp_path))
-
-
-def test_an_idx_folder_without_idx_files_is_refused(tmp_path: Path) -> None:
-    assert "holds no file named *idx3-ubyte; wanted pictures such as train-images-idx3-ubyte" in refusal(
-        f"idx:{tmp_path}"
-    )
 
 
 def test_a_folder_of_pictures_beside_an_idx_file_is_a_folder_of_pictures(tmp_path: Path) -> None:
