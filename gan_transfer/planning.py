@@ -195,7 +195,7 @@ def _open_data(recipe: Recipe) -> Source:
     if not recipe.data.source:
         raise RecipeError(
             f"the recipe {recipe.name} has no data of its own; give --data folder:PATH, --data zip:FILE "
-            "or --data idx:DIR. See: gan-transfer data"
+            "or --data idx:DIR. See: gan-transfer finetune --help"
         )
     return open_source(recipe.data.source)
 

@@ -70,28 +70,31 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         loader = _loader(plan, packed)
         name = f"{plan.recipe.name}-{plan.source.name}"
         with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
-            return _Run(plan, packed, loader, folder, view, stop).go()
+            try:
+                return _Run(plan, packed, loader, folder, view, stop).go()
+            except OSError as error:
+                advice = "Free space or mend the folder, then give the same command"
+                raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
 
 
+@dataclasses.dataclass
 class _Run:
     """One run in its folder."""
 
-    def __init__(
-        self, plan: Plan, packed: Pack, loader: Loader, folder: RunFolder, view: View, stop: StopSignal
-    ) -> None:
-        self.plan, self.packed, self.loader, self.folder, self.view, self.stop = (
-            plan,
-            packed,
-            loader,
-            folder,
-            view,
-            stop,
-        )
-        self.checkpoints = Checkpoints(folder.state)
-        self.random = torch.Generator().manual_seed(plan.recipe.train.seed)
-        self.latents = torch.randn(
-            plan.recipe.train.grid**2, plan.recipe.model.latent_dim, generator=torch.Generator().manual_seed(GRID_SEED)
-        )
+    plan: Plan
+    packed: Pack
+    loader: Loader
+    folder: RunFolder
+    view: View
+    stop: StopSignal
+
+    def __post_init__(self) -> None:
+        settings, shape = self.plan.recipe.train, self.plan.recipe.model
+        self.checkpoints = Checkpoints(self.folder.state)
+        self.random = torch.Generator().manual_seed(settings.seed)
+        torch.manual_seed(settings.seed)  # dropout draws from the global generator
+        fixed = torch.Generator().manual_seed(GRID_SEED)
+        self.latents = torch.randn(settings.grid**2, shape.latent_dim, generator=fixed)
 
     def go(self) -> Path:
         """Start or resume, train, and close the folder's books."""
@@ -131,8 +134,6 @@ class _Run:
             self.folder.event("not finite", kimg=self.loader.position / 1000, message=str(error))
             advice = "lower --glr and --dlr, or take --precision float32, with --new"
             raise TrainingError(f"{error}. The last good checkpoint is {good or 'none'}. Next: {advice}") from None
-        except OSError as error:
-            raise RunError(f"cannot write to {self.folder.path}: {error}. Free space, then the same command") from error
 
     def _begin(self, players: Players, blocks: list[BlockRow]) -> None:
         """Write what a run has before its first step."""
@@ -148,18 +149,19 @@ class _Run:
     def _restore(self, players: Players) -> None:
         clock, faults = self.checkpoints.restore(players, self.random)
         for fault in faults:
-            self.view.say(f"warning: {fault}; the checkpoint before it is used")
+            self._say(f"warning: {fault}; the checkpoint before it is used")
             self.folder.event("damaged checkpoint", message=fault)
         assert clock is not None, "restore() is only called where checkpoints are"
         self.loader = _loader(self.plan, self.packed, clock["images_seen"])
-        self.view.say(f"resuming {self.folder.path} at {clock['images_seen'] / 1000:.2f} kimg")
+        self._say(f"resuming {self.folder.path} at {clock['images_seen'] / 1000:.2f} kimg")
         self.folder.event("resumed", kimg=clock["images_seen"] / 1000)
 
     def _announce(self, players: Players) -> None:
         """Say how long it will take, from a few steps on copies."""
-        speed = probe(self.plan, copy.deepcopy(players.generator), copy.deepcopy(players.discriminator), 5)
+        with torch.random.fork_rng(devices=[]):
+            speed = probe(self.plan, copy.deepcopy(players.generator), copy.deepcopy(players.discriminator), 5)
         left = self.plan.recipe.train.kimg * 1000 - self.loader.position
-        self.view.say(
+        self._say(
             f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
             f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
@@ -184,6 +186,10 @@ class _Run:
 
         freeze.recalibrate_blocks(generator, names[0], [latents] * count)
         freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
+
+    def _say(self, text: str) -> None:
+        self.view.say(text)
+        self.folder.log(text)
 
     def _tick(self, line: dict[str, float]) -> None:
         self.view.training(line, self.plan.recipe.train.kimg)

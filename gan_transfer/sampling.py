@@ -57,6 +57,17 @@ def generate(generator: Generator, z: Tensor) -> Tensor:
     return torch.cat(pictures)
 
 
+def sample(generator: Generator, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
+    """One picture per seed, uint8 [N, C, H, W]; the same seed gives the same picture in any company.
+
+    Args:
+        generator: in eval mode.
+        seeds: in 0 .. 2**32 - 1.
+        truncation: see `latents`.
+    """
+    return generate(generator, latents(seeds, generator.model.latent_dim, truncation))
+
+
 def spherical_path(points: Tensor, steps: int, loop: bool = True) -> Tensor:
     """Latents along great arcs between points: [K, D] -> [frames, D].
 
@@ -87,7 +98,7 @@ def write_seeds(
     Returns:
         The grid's path.
     """
-    pictures = generate(generator, latents(seeds, generator.model.latent_dim, truncation))
+    pictures = sample(generator, seeds, truncation)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
         for seed, picture in zip(seeds, pictures, strict=True):

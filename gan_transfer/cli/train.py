@@ -90,7 +90,10 @@ def _go(kind: str, name: str, changes: list[str | Override], outdir: Path, *, ne
         return
     view = live.TerminalView()
     _say_builtin(plan, view)
-    folder = runs.run(plan, outdir, view, new=new)
+    try:
+        folder = runs.run(plan, outdir, view, new=new)
+    finally:
+        view.close()
     live.show_end(folder)
 
 

@@ -42,7 +42,7 @@ class Checkpoints:
 
         Args:
             players: networks and optimisers.
-            random: the generator of all training randomness.
+            random: the generator of latents and augmentation; torch's global one, for dropout, is saved too.
             clock: JSON values to resume with; must hold `images_seen`.
 
         Raises:
@@ -50,7 +50,7 @@ class Checkpoints:
             OSError: no space, no permission.
         """
         tensors = {k: v.detach().cpu().contiguous() for k, v in _tensors(players).items()}
-        tensors["random"] = random.get_state()
+        tensors |= {"random": random.get_state(), "random_global": torch.get_rng_state()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(f"{name} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
@@ -81,6 +81,7 @@ class Checkpoints:
                 continue
             _put(players, tensors)
             random.set_state(tensors["random"])
+            torch.set_rng_state(tensors["random_global"])
             return clock, faults
         if faults:
             raise RunError(f"no checkpoint in {self.folder} can be read: {'; '.join(faults)}. Begin anew with --new")

@@ -53,7 +53,7 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
     folder = Path(where).expanduser()
     if (folder / CONFIG).is_file():
         return folder, {}
-    if (folder / SNAPSHOTS).is_dir():
+    if (folder / "recipe.json").is_file():
         if finished := sorted(p.parent for p in (folder / SNAPSHOTS).glob(f"*/{CONFIG}")):
             return finished[-1], {}
         raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take --from builtin")
