@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe as Recipe
     from .recipe import load_recipe as load_recipe
     from .sampling import sample as sample
-    from .transfer.start import open_pair as load_pair  # noqa: F401
+    from .transfer.start import open_pair as load_pair
 
 _HOMES = {
     "Discriminator": (".models.dcgan", "Discriminator"),

@@ -32,14 +32,19 @@ app.command("bench")(bench)
 app.add_typer(recipes.app, name="recipes")
 
 
-@app.callback()
-def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Transfer learning for DCGANs: pretrain a pair on varied photos, fine-tune it on your pictures, sample it."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[  # a callback of its own, since the function runs only when a command follows
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Transfer learning for DCGANs: pretrain a pair on varied photos, fine-tune it on your pictures, sample it."""
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import math
-import resource
 import sys
 import time
 from pathlib import Path
@@ -63,10 +64,13 @@ class Telemetry:
 
 
 def memory_gb() -> float:
-    """Peak memory in GB: of the process, or allocated on the GPU where there is one."""
+    """Peak memory in GB: of the process, or allocated on the GPU where there is one; 0 on Windows, which says not."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated() / 1e9
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if sys.platform == "win32":
+        return 0.0
+    resource = importlib.import_module("resource")  # not there on Windows
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
@@ -80,8 +84,6 @@ def _drop_later_lines(path: Path, images_seen: int) -> None:
 
 
 def _kimg(line: str) -> float:
-    import json
-
     try:
         return float(json.loads(line)["kimg"])
     except (ValueError, KeyError, TypeError):

@@ -186,7 +186,10 @@ def _settle_spectral_norm(network: Network) -> None:
 def _embedded(name: str) -> tuple[Path, dict[str, str]]:
     """A pair that ships with the package, and its checksums from `pretrained/index.toml`."""
     folder = resource_dir("pretrained")
-    index = tomllib.loads((folder / "index.toml").read_text(encoding="utf-8"))
+    try:
+        index = tomllib.loads((folder / "index.toml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"this installation has no embedded pair ({error}). Give --from DIR or --from none") from None
     pairs = index["pairs"]
     name = name or index["default"]
     if name not in pairs:

@@ -1,0 +1,80 @@
+"""What all tests share: one thread, a cache of their own, the command line in this process, and a run of a second."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Before torch, Typer and matplotlib are imported, and for subprocesses too.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",  # sums in one order: bits can be compared
+    "MPLBACKEND": "Agg",
+    "COLUMNS": "200",  # tables are not folded
+    "_TYPER_FORCE_DISABLE_TERMINAL": "1",  # CI services make Typer believe in a terminal
+}
+os.environ.pop("FORCE_COLOR", None)
+
+TINY = (
+    "--data builtin:covers?count=64 --batch 8 --kimg 0.256 --device cpu --precision float32 "
+    "--set model.resolution=16 --set model.base_channels=4 --set model.latent_dim=8 "
+    "--set train.tick_kimg=0.032 --set train.snapshot_kimg=0.128 --set train.checkpoint_kimg=0.064 "
+    "--set train.grid=2 --set ema.recalibrate_batches=2 --set transfer.recalibrate_batches=2"
+).split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def faults(self) -> list[str]:
+        """The lines of stderr, which must all be faults."""
+        lines = self.err.splitlines()
+        assert [line for line in lines if not line.startswith("error: ")] == []
+        return [line.removeprefix("error: ") for line in lines]
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder for the test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("GAN_TRANSFER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    """Options that make any recipe a run of 32 steps on 64 covers of 16 x 16 pixels."""
+    return list(TINY)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run the command line in this process, which saves the seconds of importing torch."""
+    from gan_transfer.cli import main
+
+    def run(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["gan-transfer", *map(str, words)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        assert isinstance(code, int)
+        return Outcome(code, captured.out, captured.err)
+
+    return run

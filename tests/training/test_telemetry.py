@@ -1,0 +1,98 @@
+"""Claims about the lines of `stats.jsonl`: averages, clock, speed, and what a resumption keeps of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_transfer.errors import TrainingError
+from gan_transfer.training.step import STATISTICS
+from gan_transfer.training.telemetry import Telemetry, memory_gb
+
+KEYS = {"kimg", "img_per_sec", "loss_g", "loss_d", "d_real", "d_fake"}
+
+
+def step(*values: float) -> torch.Tensor:
+    """The statistics of one step, in the order of `STATISTICS`."""
+    return torch.tensor(values)
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_tick_is_one_line_with_the_average_of_its_steps(tmp_path: Path) -> None:
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64)
+    telemetry.add(step(3.0, 4.0, 0.7, 0.75, 1.0), 64)
+    line = telemetry.tick(128)
+    assert {name: line[name] for name in STATISTICS} == pytest.approx(
+        {"loss_d": 2.0, "loss_g": 3.0, "d_real": 0.6, "d_fake": 0.5, "penalty": 0.5}
+    )
+    assert line["kimg"] == 0.128
+    assert lines(tmp_path / "stats.jsonl") == [line]
+    assert line.keys() >= KEYS
+
+
+def test_the_next_tick_forgets_the_steps_before_it(tmp_path: Path) -> None:
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(9.0, 9.0, 0.9, 0.9, 9.0), 64)
+    telemetry.tick(64)
+    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64)
+    assert telemetry.tick(128)["loss_d"] == 1.0
+
+
+def test_speed_and_eta_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 1000, 3000)
+    telemetry.add(step(1, 1, 1, 1, 0), 500)
+    time.sleep(0.2)
+    line = telemetry.tick(1500)
+    most = time.perf_counter() - begin
+    assert 500 / most - 1 <= line["img_per_sec"] <= 500 / 0.2
+    assert 0.2 * 3 <= line["eta_sec"] <= most * 3 + 0.1  # 1,500 of the last 2,000 images are left
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_and_is_named(tmp_path: Path, bad: float) -> None:
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(1, 1, 1, 1, 0), 64)
+    telemetry.add(step(1, bad, 1, 1, 0), 64)
+    with pytest.raises(TrainingError, match=r"^loss_g is not finite at 0\.13 kimg$"):
+        telemetry.tick(128)
+    assert len(lines(tmp_path / "stats.jsonl")) == 1
+
+
+def test_resuming_drops_the_lines_that_a_killed_run_wrote_behind_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    telemetry = Telemetry(path, 0, 1000)
+    for seen in (64, 128, 192):
+        telemetry.add(step(1, 1, 1, 1, 0), 64)
+        telemetry.tick(seen)
+    with open(path, "a") as file:
+        file.write('{"kimg": 0.1')
+    Telemetry(path, 128, 1000)
+    assert [line["kimg"] for line in lines(path)] == [0.064, 0.128]
+
+
+def test_resuming_at_the_last_line_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    Telemetry(path, 0, 1000).add(step(1, 1, 1, 1, 0), 64)
+    path.write_text('{"kimg": 0.064}\n')
+    before = path.stat()
+    Telemetry(path, 64, 1000)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_fresh_run_writes_nothing_before_its_first_tick(tmp_path: Path) -> None:
+    Telemetry(tmp_path / "stats.jsonl", 0, 1000).add(step(1, 1, 1, 1, 0), 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_that_of_a_process_that_has_loaded_torch() -> None:
+    assert 0.05 < memory_gb() < 1000
