@@ -46,6 +46,12 @@ class Outcome:
 Cli = Callable[..., Outcome]
 
 
+def tree(*folders: Path) -> dict[Path, bytes | None]:
+    """Everything below some folders: files with their content, folders with None."""
+    found = [path for folder in folders for path in folder.rglob("*")]
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(found)}
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder for the test."""
@@ -78,3 +84,20 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """The snapshot folder of a pair with the shape of `tiny`, its weights freshly drawn."""
+    import torch
+
+    from gan_transfer.models.dcgan import Discriminator, Generator, initialise
+    from gan_transfer.models.weights import Pair, save_pair
+    from gan_transfer.recipe import Model
+
+    model, random = Model(resolution=16, base_channels=4, latent_dim=8), torch.Generator().manual_seed(7)
+    generator, discriminator = Generator(model), Discriminator(model)
+    initialise(generator, random)
+    initialise(discriminator, random)
+    save_pair(tmp_path / "pair", Pair(generator, discriminator, {"kimg": 0.0}))
+    return tmp_path / "pair"

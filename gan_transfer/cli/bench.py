@@ -23,11 +23,12 @@ def bench(
 
     from .. import config
     from ..bench import compare, machine
-    from ..recipe import Model
+    from ..recipe import Model, Train
     from ..training import hardware
 
-    chosen = hardware.choose(device or "auto", precision or "auto")
     model = config.from_dict(Model, {"norm_d": norm_d}, "--norm-d")
+    settings = config.from_dict(Train, {"precision": precision or "auto"}, "--precision")
+    chosen = hardware.choose(device or "auto", settings.precision)
     found, about = compare(chosen, model, batch, rounds), machine(chosen)
     if as_json:
         print(json.dumps(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds}))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..config import Override, toml
+from ..errors import RecipeError
 
 Data = Annotated[
     str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")
@@ -66,7 +67,7 @@ def overrides(**flags: str | int | float | bool | None) -> list[Override]:
         flag = f"--{'from' if name == 'source' else name.replace('_', '-')} {value}"
         if name == "freeze":
             if value != "early":
-                raise typer.BadParameter(f"{value!r} is not known; wanted early. Or use --freeze-d-image N")
+                raise RecipeError(f"{flag}: wanted early; got {value!r}. To choose the number: --freeze-d-image N")
             made.append(Override("transfer.freeze_d_image=2", flag))
         elif name == "augment":
             operations = [] if value in ("none", "") else [word.strip() for word in str(value).split(",")]

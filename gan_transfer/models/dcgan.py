@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..recipe import Model
+from .products import StridedConv, TransposedConv
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -73,10 +74,11 @@ class Generator(Network):
         for size in sizes:
             last = size == model.resolution
             leaving = int(model.channels) if last else channels_at(size, model)
-            stride, padding = (1, 0) if size == 4 else (2, 1)
-            conv = nn.ConvTranspose2d(entering, leaving, 4, stride, padding, bias=False)
+            first = size == 4
+            conv = nn.ConvTranspose2d if first else TransposedConv
+            layer = conv(entering, leaving, 4, 1 if first else 2, 0 if first else 1, bias=False)
             norm = nn.Identity() if last else nn.BatchNorm2d(leaving)
-            blocks[f"g{size}"] = Block(conv, norm, nn.Tanh() if last else nn.ReLU(inplace=True))
+            blocks[f"g{size}"] = Block(layer, norm, nn.Tanh() if last else nn.ReLU(inplace=True))
             entering = leaving
         super().__init__(model, blocks)
 
@@ -153,7 +155,8 @@ def initialise_block(block: Block, network: Network, generator: torch.Generator 
 
 
 def _conv_d(entering: int, leaving: int, stride: int, padding: int, model: Model) -> nn.Module:
-    conv = nn.Conv2d(entering, leaving, 4, stride, padding, bias=model.norm_d != "batch")
+    kind = StridedConv if stride == 2 else nn.Conv2d
+    conv = kind(entering, leaving, 4, stride, padding, bias=model.norm_d != "batch")
     return spectral_norm(conv) if model.norm_d == "spectral" else conv
 
 

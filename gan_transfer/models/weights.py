@@ -23,6 +23,7 @@ from .dcgan import Discriminator, Generator, Network
 
 FORMAT = 1
 CONFIG, GENERATOR, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
+AGAIN = "Get the snapshot again"
 _KEYS = ((".parametrizations.weight.original", ".weight"), (".parametrizations.weight.0._", ".weight_"))
 """Spectral norm's names for its weight and vectors, and ours, so that convolutions are called alike in every form."""
 
@@ -102,18 +103,30 @@ def read_config(folder: Path) -> tuple[Model, dict[str, Any]]:
     path = folder / CONFIG
     if not path.is_file():
         held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "no such folder"
-        raise WeightsError(f"{folder} is not a snapshot: it has no {CONFIG} (it holds: {held or 'nothing'})")
+        advice = f"Give a folder with {CONFIG}, {GENERATOR} and {DISCRIMINATOR}, or builtin"
+        raise WeightsError(f"{folder} is not a snapshot: it has no {CONFIG} (it holds: {held or 'nothing'}). {advice}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        version, shape = data.pop("format"), data.pop("model")
+        version = data.pop("format")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is not the configuration of a pair ({type(error).__name__}: {error})") from None
+        wrong = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path} is not the configuration of a pair ({wrong}). {AGAIN}") from None
     if version != FORMAT:
         raise WeightsError(f"{path} is of format {version}; this version reads {FORMAT}. Upgrade gan-transfer")
+    return _model(path, data), data
+
+
+def _model(path: Path, data: dict[str, Any]) -> Model:
+    """Take the shape out of a `config.json`, and see that the checksums are some."""
+    shape, sums = data.pop("model", None), data.setdefault("sha256", {})
+    if not isinstance(shape, dict):
+        raise WeightsError(f"{path} describes no model: wanted a table of settings, got {shape!r}. {AGAIN}")
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise WeightsError(f"{path}: sha256 is {sums!r}; wanted a checksum for each file. {AGAIN}")
     try:
-        return config.from_dict(Model, shape), data
+        return config.from_dict(Model, shape, "model")
     except RecipeError as error:
-        raise WeightsError(f"{path} describes no model: {error}") from None
+        raise WeightsError(f"{path} describes no model: {'; '.join(str(error).splitlines())}. {AGAIN}") from None
 
 
 def public_state(network: Network) -> dict[str, Tensor]:
@@ -140,14 +153,15 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 def _load(path: Path, network: Network, expected: str | None) -> None:
     """Check a file from the outside in - there, its kind, its checksum, its shapes - and load it."""
     if not path.is_file():
-        raise WeightsError(f"{path} is missing; a pair is {CONFIG}, {GENERATOR} and {DISCRIMINATOR}")
+        raise WeightsError(f"{path} is missing; a pair is {CONFIG}, {GENERATOR} and {DISCRIMINATOR}. Get it again")
     tensors = _read(path)
     if expected is not None and (found := sha256(path)) != expected:
         raise WeightsError(f"{path} is damaged: its SHA-256 is {found[:12]}..., wanted {expected[:12]}... Get it again")
     wanted = {name: tuple(value.shape) for name, value in public_state(network).items()}
     found_shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     if faults := _differences(wanted, found_shapes):
-        raise WeightsError(f"{path} does not fit its {CONFIG}: {'; '.join(faults[:4])}{' ...' * (len(faults) > 4)}")
+        told = "; ".join(faults[:4]) + " ..." * (len(faults) > 4)
+        raise WeightsError(f"{path} does not fit its {CONFIG}: {told}. {AGAIN}")
     load_public_state(network, tensors)
 
 
@@ -162,14 +176,18 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _what_it_is(path: Path) -> str:
     """A name for the files that often stand in the place of weights."""
     with open(path, "rb") as file:
-        head = file.read(200).lstrip().lower()
+        head = file.read(200)
+    cut_off = f"it is cut off or damaged ({path.stat().st_size:,} bytes)" if head else "it is empty"
+    if head[8:9] == b"{":  # safetensors: a length, which can look like anything, then JSON
+        return cut_off
+    head = head.lstrip().lower()
     if head.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the weights (git lfs pull)"
     if head.startswith((b"<!doctype", b"<html")):
         return "it is a web page, not the weights"
     if head.startswith((b"pk\x03\x04", b"\x80")):
         return "it is a pickled checkpoint, which is not read"
-    return f"it is cut off or damaged ({path.stat().st_size:,} bytes)" if head else "it is empty"
+    return cut_off
 
 
 def _differences(wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> list[str]:

@@ -44,11 +44,15 @@ def plot_curves(stats: Path, destination: Path) -> None:
 
 
 def read_stats(stats: Path) -> list[dict[str, float]]:
-    """The ticks of a run, thinned to at most `MOST_POINTS`; a line cut off by a kill is passed over."""
+    """The ticks of a run, evenly thinned to at most `MOST_POINTS`, the first and the last kept.
+
+    A line cut off by a kill is passed over.
+    """
     lines = []
     for text in stats.read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(text))
         except ValueError:
             continue
-    return lines[:: max(1, len(lines) // MOST_POINTS)]
+    count = min(len(lines), MOST_POINTS)
+    return [lines[number * (len(lines) - 1) // max(count - 1, 1)] for number in range(count)]

@@ -189,7 +189,9 @@ def _embedded(name: str) -> tuple[Path, dict[str, str]]:
     try:
         index = tomllib.loads((folder / "index.toml").read_text(encoding="utf-8"))
     except OSError as error:
-        raise WeightsError(f"this installation has no embedded pair ({error}). Give --from DIR or --from none") from None
+        raise WeightsError(
+            f"this installation has no embedded pair ({error}). Give --from DIR or --from none"
+        ) from None
     pairs = index["pairs"]
     name = name or index["default"]
     if name not in pairs:

@@ -50,7 +50,8 @@ def test_an_update_equals_the_slow_sum_over_all_weights_so_far() -> None:
     for number, keep in enumerate([0.9, 0.5, 0.99, 0.0, 0.7]):
         initialise(generator, torch.Generator().manual_seed(number))
         ema.update(keep)
-        slow = [keep * old + (1 - keep) * p.detach().double() for old, p in zip(slow, generator.parameters())]
+        live = [p.detach().double() for p in generator.parameters()]
+        slow = [keep * old + (1 - keep) * new for old, new in zip(slow, live, strict=True)]
     for fast, wanted in zip(ema.network.parameters(), slow, strict=True):
         torch.testing.assert_close(fast.double(), wanted, atol=1e-7, rtol=1e-5)
 

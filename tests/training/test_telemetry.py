@@ -55,7 +55,7 @@ def test_speed_and_eta_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
     line = telemetry.tick(1500)
     most = time.perf_counter() - begin
     assert 500 / most - 1 <= line["img_per_sec"] <= 500 / 0.2
-    assert 0.2 * 3 <= line["eta_sec"] <= most * 3 + 0.1  # 1,500 of the last 2,000 images are left
+    assert 0.6 - 0.05 <= line["eta_sec"] <= most * 3 + 0.05  # 1,500 of the last 2,000 images are left
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
