@@ -19,12 +19,23 @@ os.environ |= {
 }
 os.environ.pop("FORCE_COLOR", None)
 
-TINY = (
-    "--data builtin:covers?count=64 --batch 8 --kimg 0.256 --device cpu --precision float32 "
-    "--set model.resolution=16 --set model.base_channels=4 --set model.latent_dim=8 "
-    "--set train.tick_kimg=0.032 --set train.snapshot_kimg=0.128 --set train.checkpoint_kimg=0.064 "
-    "--set train.grid=2 --set ema.recalibrate_batches=2 --set transfer.recalibrate_batches=2"
-).split()
+TINY = {
+    "data.source": "builtin:covers?count=64",
+    "model.resolution": "16",
+    "model.base_channels": "4",
+    "model.latent_dim": "8",
+    "transfer.recalibrate_batches": "2",
+    "ema.recalibrate_batches": "2",
+    "train.kimg": "0.256",
+    "train.batch": "8",
+    "train.tick_kimg": "0.032",
+    "train.snapshot_kimg": "0.128",
+    "train.checkpoint_kimg": "0.064",
+    "train.grid": "2",
+    "train.device": "cpu",
+    "train.precision": "float32",
+}
+"""Settings that make any recipe a run of 32 steps, 8 ticks and 2 snapshots on 64 covers of 16 x 16 pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +57,11 @@ class Outcome:
 Cli = Callable[..., Outcome]
 
 
+def sets(settings: dict[str, str]) -> list[str]:
+    """Settings as words of a command."""
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
 def tree(*folders: Path) -> dict[Path, bytes | None]:
     """Everything below some folders: files with their content, folders with None."""
     found = [path for folder in folders for path in folder.rglob("*")]
@@ -62,8 +78,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def tiny() -> list[str]:
-    """Options that make any recipe a run of 32 steps on 64 covers of 16 x 16 pixels."""
-    return list(TINY)
+    """`TINY` as words of a command; flags, and later `--set`s, win over them."""
+    return sets(TINY)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, tree
+from conftest import TINY, Cli, sets, tree
 from PIL import Image
 
 from gan_transfer.cli import options
@@ -81,7 +81,7 @@ def test_a_recipe_file_that_is_missing_is_named(refused: Callable[..., list[str]
 
 
 def test_a_recipe_without_data_asks_for_them(cli: Cli, tiny: list[str]) -> None:
-    (fault,) = cli("finetune", "--target", "celeba", *FROM, *tiny[2:]).faults
+    (fault,) = cli("finetune", "--target", "celeba", *FROM, *tiny, "--data", "").faults
     assert fault.startswith("the recipe celeba has no data of its own; give --data folder:PATH, --data zip:FILE")
 
 
@@ -168,11 +168,10 @@ def test_freezing_blocks_that_nothing_was_learned_in_is_refused(refused: Callabl
     assert fault.startswith("--freeze early: transfer.freeze_d_image: nothing to keep with transfer.source")
 
 
-def test_freezing_everything_of_a_pair_of_fewer_pixels_is_refused(cli: Cli, tiny: list[str]) -> None:
+def test_freezing_everything_of_a_pair_of_fewer_pixels_is_refused(cli: Cli) -> None:
     """The recipe would be 64 pixels; the shape comes from the pair."""
-    shape = [word for word in tiny if "model." not in word]
-    done = cli("finetune", "--target", "coverart", *FROM, *_without_dangling_set(shape), "--freeze-d-image", 4)
-    (fault,) = done.faults
+    settings = sets({key: value for key, value in TINY.items() if not key.startswith("model.")})
+    (fault,) = cli("finetune", "--target", "coverart", *FROM, *settings, "--freeze-d-image", 4).faults
     assert "4 frozen leave none of the discriminator's 3 blocks at 16 pixels" in fault
 
 
@@ -408,8 +407,3 @@ def test_the_dry_run_tells_the_same_faults(refused: Callable[..., list[str]]) ->
     words = ["--data", "gone", "--from", "nowhere"]
     assert refused(*words, "--dry-run") == refused(*words)
 
-
-def _without_dangling_set(words: list[str]) -> list[str]:
-    """Drop each `--set` whose setting was taken away."""
-    following = [*words[1:], ""]
-    return [word for word, after in zip(words, following, strict=True) if word != "--set" or "=" in after]

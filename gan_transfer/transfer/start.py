@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import WeightsError, did_you_mean
 from ..models.dcgan import Discriminator, Generator, Network, initialise
@@ -56,10 +57,10 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
     if (folder / "recipe.json").is_file():
         if finished := sorted(p.parent for p in (folder / SNAPSHOTS).glob(f"*/{CONFIG}")):
             return finished[-1], {}
-        raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take --from builtin")
-    wanted = "builtin, a snapshot folder or a run folder"
+        raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take builtin")
+    wanted = "builtin, a snapshot folder or a run folder. Example: builtin"
     if not folder.exists():
-        raise WeightsError(f"no pair at {where!r}: no such folder; wanted {wanted}. Example: --from builtin")
+        raise WeightsError(f"no pair at {where!r}: no such folder; wanted {wanted}")
     held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "a file"
     raise WeightsError(f"no pair at {where!r} (it holds: {held or 'nothing'}); wanted {wanted}")
 
@@ -82,7 +83,10 @@ def from_scratch(model: Model, random: torch.Generator) -> tuple[Generator, Disc
     rows = []
     for letter, network in (("G", generator), ("D", discriminator)):
         initialise(network, random)
-        rows += [_row(letter, network, block, {}, ["all"]) for block in network.blocks]
+        for _, vector in _power_iterations(network):
+            vector.normal_(generator=random)
+        _settle_spectral_norm(network)
+        rows += [_row(letter, network, block, "re-drawn") for block in network.blocks]
     return generator, discriminator, rows
 
 
@@ -107,26 +111,43 @@ def warm_start(pair: Pair, model: Model, random: torch.Generator) -> tuple[Gener
 
 def _transplant(letter: str, source: Network, target: Network) -> list[BlockStart]:
     """Move what fits from one network into the other, block by block."""
-    old, new = public_state(source), public_state(target)
+    old, new = _state_for(target, source), public_state(target)
     rows = []
     for block in target.blocks:
-        converted: dict[str, str] = {}
-        drawn = []
-        for name in [n for n in new if n.startswith(f"{block}.")]:
-            value, how = _convert(name, old.get(name), new[name], source, target)
-            if value is None:
-                drawn.append(name.removeprefix(f"{block}."))
-                continue
-            new[name] = value
-            if how:
-                converted[name] = how
-        dropped = sorted({n.split(".")[1] for n in old if n.startswith(f"{block}.") and n not in new})
-        converted |= {name: f"{name} dropped" for name in dropped}
-        whole = not any(n.startswith(f"{block}.") for n in old) or "conv.weight" in drawn
-        rows.append(_row(letter, target, block, converted, ["all"] if whole else drawn))
+        mine = [name for name in new if name.startswith(f"{block}.")]
+        begun = {name: _convert(name, old.get(name), new[name], source, target) for name in mine}
+        if begun[f"{block}.conv.weight"][0] is None:  # a bias or statistics of other weights are worth nothing
+            rows.append(_row(letter, target, block, "re-drawn"))
+            continue
+        dropped = _parts(name for name in old if name.startswith(f"{block}.") and name not in new)
+        drawn = _parts(name for name, (value, _) in begun.items() if value is None)
+        details = [how for _, how in begun.values() if how]
+        if f"{block}.conv.weight_u" in old and f"{block}.conv.weight_u" not in new:
+            details.append("spectral norm folded in")
+        details += [f"{part} dropped" for part in dropped] + [f"{part} drawn" for part in drawn]
+        new |= {name: value for name, (value, _) in begun.items() if value is not None}
+        rows.append(_row(letter, target, block, "converted" if details else "kept", "; ".join(details)))
     load_public_state(target, new)
     _settle_spectral_norm(target)
     return rows
+
+
+@torch.no_grad()
+def _state_for(target: Network, source: Network) -> dict[str, Tensor]:
+    """The source's state; without spectral norm in the target, its weights as spectral norm has scaled them."""
+    state = public_state(source)
+    if not any(_power_iterations(target)):
+        for name, _ in _power_iterations(source):
+            conv = source.blocks[name].conv
+            assert isinstance(conv.weight, Tensor)
+            state[f"{name}.conv.weight"] = conv.weight
+    return state
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """What the user is told of some tensors: `norm` for all of a norm's, nothing of the power iteration's vectors."""
+    parts = [name.partition(".")[2] for name in names if not name.endswith(("weight_u", "weight_v"))]
+    return list(dict.fromkeys("norm" if part.startswith("norm.") else part for part in parts))
 
 
 def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target: Network) -> tuple[Tensor | None, str]:
@@ -166,21 +187,24 @@ def _channels(weight: Tensor, channels: int, into_image: bool) -> Tensor:
     return weight.repeat(1, channels, 1, 1) / (1 if into_image else channels)
 
 
-def _row(letter: str, network: Network, block: str, converted: dict[str, str], drawn: list[str]) -> BlockStart:
+def _row(letter: str, network: Network, block: str, start: str, detail: str = "") -> BlockStart:
     parameters = sum(p.numel() for p in network.blocks[block].parameters())
-    if drawn == ["all"]:
-        return BlockStart(letter, block, parameters, "re-drawn", "")
-    details = list(converted.values()) + ([f"{', '.join(drawn)} drawn"] if drawn else [])
-    return BlockStart(letter, block, parameters, "converted" if details else "kept", "; ".join(details))
+    return BlockStart(letter, block, parameters, start, detail)
 
 
+def _power_iterations(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """The blocks with spectral norm, each with the vector that its power iteration goes on from."""
+    for name, block in network.blocks.items():
+        yield from ((name, vector) for key, vector in block.named_buffers() if key.endswith("._v"))
+
+
+@torch.no_grad()
 def _settle_spectral_norm(network: Network) -> None:
     """Bring the power iteration of spectral norm up to the new weights; each reading in train mode is one iteration."""
-    for block in network.blocks.values():
-        if isinstance(block.conv, nn.Conv2d) and nn.utils.parametrize.is_parametrized(block.conv):
-            block.conv.train()
-            for _ in range(20):
-                _ = block.conv.weight
+    for name, _ in _power_iterations(network):
+        conv = network.blocks[name].conv.train()
+        for _ in range(20):
+            _ = conv.weight
 
 
 def _embedded(name: str) -> tuple[Path, dict[str, str]]:

@@ -24,12 +24,12 @@ def log_sigmoid(x: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    positive: Array = np.maximum(x, 0.0)
-    return positive
+    return x * (x > 0)
 
 
 def cross_entropy(real: Array, fake: Array, y: float) -> Array:
-    return -(y * log_sigmoid(real) + (1 - y) * log_sigmoid(-real)).mean() - log_sigmoid(-fake).mean()
+    loss: Array = -(y * log_sigmoid(real) + (1 - y) * log_sigmoid(-real)).mean() - log_sigmoid(-fake).mean()
+    return loss
 
 
 DISCRIMINATOR: dict[str, Callable[[Array, Array, float], Array]] = {
