@@ -105,7 +105,11 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
         lock.acquire()
     except Timeout:
         raise RunError(f"{folder.path} is being trained by another process; wait for it, or take --new") from None
+    except OSError as error:
+        raise RunError(f"{folder.path} cannot be locked ({error}). Mend its permissions, or take --new") from None
     with lock:
+        for left in folder.path.rglob(".*.tmp"):  # half-written by a run that was killed: ours, since we hold the lock
+            left.unlink()
         yield folder
 
 

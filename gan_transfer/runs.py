@@ -184,8 +184,9 @@ class _Run:
         def fake() -> torch.Tensor:
             return augment(generator(latents()), recipe.augment.operations, recipe.augment.p, random)
 
-        freeze.recalibrate_blocks(generator, names[0], [latents] * count)
+        # D first: making its fakes in train mode moves G's running statistics, which are then taken anew.
         freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
+        freeze.recalibrate_blocks(generator, names[0], [latents] * count)
 
     def _say(self, text: str) -> None:
         self.view.say(text)

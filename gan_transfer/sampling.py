@@ -123,7 +123,7 @@ def write_interpolation(
     """
     if len(seeds) < 2:
         raise RecipeError(f"--interpolate needs at least two seeds, got {len(seeds)}. Example: --seeds 0-7")
-    path = output if output.suffix else output / "interpolation.gif"
+    path = output if output.suffix and not output.is_dir() else output / "interpolation.gif"
     if path.suffix.lower() not in ANIMATIONS:
         raise RecipeError(f"--output {path}: wanted an ending of {', '.join(ANIMATIONS)} or a folder")
     z = spherical_path(latents(seeds, generator.model.latent_dim, truncation), steps)

@@ -55,6 +55,7 @@ class Outcome:
 
 
 Cli = Callable[..., Outcome]
+Refused = Callable[..., list[str]]
 
 
 def sets(settings: dict[str, str]) -> list[str]:
@@ -74,6 +75,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("GAN_TRANSFER_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -117,3 +125,20 @@ def pair(tmp_path: Path) -> Path:
     initialise(discriminator, random)
     save_pair(tmp_path / "pair", Pair(generator, discriminator, {"kimg": 0.0}))
     return tmp_path / "pair"
+
+
+@pytest.fixture
+def refused(cli: Cli, tiny: list[str], home: Path, cache: Path, pair: Path) -> Refused:
+    """Fine-tune with further words, in a folder that holds a usable `pair`; give back the faults.
+
+    Nothing may have been written.
+    """
+
+    def run(*words: object, command: tuple[str, ...] = ("finetune", "--target", "coverart")) -> list[str]:
+        before = tree(home, cache)
+        done = cli(*command, *tiny, *words)
+        assert (done.code, done.out) == (2, "")
+        assert tree(home, cache) == before
+        return done.faults
+
+    return run

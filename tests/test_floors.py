@@ -74,7 +74,9 @@ def test_modules_import_only_from_lower_floors() -> None:
 
 
 def test_the_training_loop_knows_nothing_of_transfer_reports_diagnostics_and_the_hub() -> None:
-    broken = [(a, b) for a, targets in IMPORTS.items() for b in targets if place(b)[1] in FORBIDDEN.get(place(a)[1], ())]
+    broken = [
+        (a, b) for a, targets in IMPORTS.items() for b in targets if place(b)[1] in FORBIDDEN.get(place(a)[1], ())
+    ]
     assert broken == []
 
 

@@ -119,6 +119,21 @@ def test_a_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     finish(tmp_path / "00001-tiny-covers")
 
 
+def test_a_run_that_cannot_be_locked_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "00000-tiny-covers" / ".lock").mkdir(parents=True)
+    with pytest.raises(RunError, match="00000-tiny-covers cannot be locked"):
+        begin(tmp_path)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    path = begin(tmp_path)
+    (path / "state-latest").mkdir()
+    (path / "state-latest" / ".checkpoint-000000000064.safetensors.4711.tmp").write_bytes(b"half")
+    (path / ".curves.png.4711.tmp").write_bytes(b"half")
+    begin(tmp_path)
+    assert sorted(file.name for file in path.rglob("*") if file.is_file()) == [".lock", "recipe.json"]
+
+
 def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), open_run(tmp_path, "tiny-covers", RECIPE):
         _ = 1 / 0
@@ -179,7 +194,7 @@ def test_an_outdir_below_a_file_is_refused_and_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_an_outdir_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="is not writable. Give another --outdir"):
+    with pytest.raises(RunError, match="is not writable"):
         check_writable(tmp_path / "runs")
     tmp_path.chmod(0o700)
 

@@ -130,9 +130,9 @@ def channels_at(size: int, model: Model) -> int:
 def initialise(network: Network, generator: torch.Generator | None = None) -> None:
     """Draw all weights anew, in place.
 
-    Convolutions are N(0, 0.02) and batch-norm gains N(1, 0.02) as in the paper. A discriminator without batch
-    norm would shrink its signal by orders of magnitude that way, so its convolutions are drawn after He et al.
-    2015 for LeakyReLU (gain over fan-in), biases zero.
+    Convolutions are N(0, 0.02) and batch-norm gains N(1, 0.02) as in the paper. In a discriminator without batch
+    norm nothing would rescale the first layers' small signal, so its convolutions are drawn as PyTorch does,
+    U(-b, b) with b = 1 / sqrt(fan-in), biases zero. (He et al. 2015's larger draw let it outrun the generator.)
     """
     for block in network.blocks.values():
         initialise_block(block, network, generator)
@@ -147,7 +147,7 @@ def initialise_block(block: Block, network: Network, generator: torch.Generator 
         elif name.startswith("norm"):
             nn.init.normal_(parameter, 1.0, 0.02, generator=generator)
         elif plain:
-            nn.init.kaiming_normal_(parameter, SLOPE, generator=generator)
+            nn.init.kaiming_uniform_(parameter, math.sqrt(5), generator=generator)
         else:
             nn.init.normal_(parameter, 0.0, 0.02, generator=generator)
     if isinstance(block.norm, nn.BatchNorm2d):

@@ -55,7 +55,7 @@ class Checkpoints:
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(f"{name} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
         self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"checkpoint-{clock['images_seen']:012d}.safetensors"
+        path = self.folder / _name(clock)
         metadata = {"format": "pt", "clock": json.dumps(clock), "sha256": _digest(tensors)}
         with atomic(path) as temporary:
             save_file(tensors, temporary, metadata)
@@ -76,7 +76,7 @@ class Checkpoints:
         for path in self.paths():
             try:
                 tensors, clock = _read(path)
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
                 faults.append(f"{path.name} is damaged ({error})")
                 continue
             _put(players, tensors)
@@ -119,8 +119,10 @@ def _put(players: Players, tensors: dict[str, Tensor]) -> None:
         for name, value in _below(tensors, part).items():
             number, _, key = name.partition(".")
             weight = parameters[int(number)]
-            # The moments must lie in memory as their weights do (channels-last): fused Adam walks both in step.
-            adam.state[weight][key] = torch.empty_like(weight).copy_(value) if value.dim() else value.clone()
+            # The moments must lie in memory as their weights do (channels-last): fused Adam walks both in step,
+            # and counts its steps on their device.
+            count = value.to(weight.device) if adam.defaults["fused"] else value
+            adam.state[weight][key] = torch.empty_like(weight).copy_(value) if value.dim() else count
 
 
 def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -133,7 +135,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if _digest(tensors) != metadata["sha256"]:
         raise ValueError("its checksum does not fit")
-    return tensors, json.loads(metadata["clock"])
+    clock: dict[str, Any] = json.loads(metadata["clock"])
+    if _name(clock) != path.name:
+        raise ValueError("its clock does not fit its name")
+    return tensors, clock
+
+
+def _name(clock: dict[str, Any]) -> str:
+    return f"checkpoint-{clock['images_seen']:012d}.safetensors"
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

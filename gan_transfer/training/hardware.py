@@ -71,8 +71,8 @@ def _device(text: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if text == "auto":
         return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
-    kind, _, number = text.partition(":")
-    if kind not in there or (number and not number.isdigit()):
+    kind, colon, number = text.partition(":")
+    if kind not in there or (colon and not (kind == "cuda" and number.isdecimal())):
         raise RecipeError(f"device {text!r} is not known; wanted auto, cpu, cuda, cuda:N or mps. See: --device auto")
     if not there[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
         here = ", ".join(name for name, present in there.items() if present)

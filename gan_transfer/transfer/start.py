@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import WeightsError, did_you_mean
-from ..models.dcgan import Discriminator, Generator, Network, initialise
+from ..models.dcgan import Block, Discriminator, Generator, Network, initialise
 from ..models.weights import CONFIG, Pair, load_generator, load_pair, load_public_state, public_state
 from ..recipe import Model
 from ..resources import resource_dir
@@ -124,6 +124,8 @@ def _transplant(letter: str, source: Network, target: Network) -> list[BlockStar
         details = [how for _, how in begun.values() if how]
         if f"{block}.conv.weight_u" in old and f"{block}.conv.weight_u" not in new:
             details.append("spectral norm folded in")
+        if _loses_batch_norm(block, source, target):
+            details.append("batch norm folded in")
         details += [f"{part} dropped" for part in dropped] + [f"{part} drawn" for part in drawn]
         new |= {name: value for name, (value, _) in begun.items() if value is not None}
         rows.append(_row(letter, target, block, "converted" if details else "kept", "; ".join(details)))
@@ -134,14 +136,34 @@ def _transplant(letter: str, source: Network, target: Network) -> list[BlockStar
 
 @torch.no_grad()
 def _state_for(target: Network, source: Network) -> dict[str, Tensor]:
-    """The source's state; without spectral norm in the target, its weights as spectral norm has scaled them."""
+    """The source's state; where the target lacks its spectral or batch norm, the weights as the norm has scaled
+    them, so that what the network says stays the same (with batch norm: on its running statistics)."""
     state = public_state(source)
+    for name, block in source.blocks.items():
+        if _loses_batch_norm(name, source, target):
+            norm = block.norm
+            assert isinstance(norm, nn.BatchNorm2d), "see _loses_batch_norm"
+            mean, variance = state[f"{name}.norm.running_mean"], state[f"{name}.norm.running_var"]
+            scale = norm.weight / (variance + norm.eps).sqrt()
+            state[f"{name}.conv.weight"] = state[f"{name}.conv.weight"] * scale[:, None, None, None]
+            state[f"{name}.conv.bias"] = norm.bias - mean * scale
+            state = {key: value for key, value in state.items() if not key.startswith(f"{name}.norm.")}
     if not any(_power_iterations(target)):
         for name, _ in _power_iterations(source):
             conv = source.blocks[name].conv
             assert isinstance(conv.weight, Tensor)
             state[f"{name}.conv.weight"] = conv.weight
     return state
+
+
+def _loses_batch_norm(name: str, source: Network, target: Network) -> bool:
+    """Whether a block has batch norm in the source and no norm of any kind in the target."""
+    bare = isinstance(target, Discriminator) and target.model.norm_d == "none"
+    return bare and name in target.blocks and name in source.blocks and _has_batch_norm(source.blocks[name])
+
+
+def _has_batch_norm(block: Block) -> bool:
+    return isinstance(block.norm, nn.BatchNorm2d)
 
 
 def _parts(names: Iterable[str]) -> list[str]:

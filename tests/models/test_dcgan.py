@@ -105,11 +105,15 @@ def test_weights_are_drawn_with_the_deviations_of_the_paper() -> None:
         assert (abs(gains.mean() - 1) < error, abs(gains.std() - 0.02) < error) == (True, True)
 
 
-def test_a_discriminator_without_norm_keeps_its_signal_through_the_blocks() -> None:
+def test_a_discriminator_without_norm_is_drawn_uniformly_within_one_over_the_root_of_its_fan_in() -> None:
     network = Discriminator(dataclasses.replace(Model(), norm_d="none"))
     initialise(network, torch.Generator().manual_seed(0))
-    logits = network(torch.randn(64, 3, 64, 64, generator=torch.Generator().manual_seed(1))).detach()
-    assert 0.3 < float(logits.square().mean().sqrt()) < 4
+    for block in network.blocks.values():
+        weight, bias = block.conv.weight.detach(), block.conv.bias.detach()
+        bound = weight[0].numel() ** -0.5
+        assert 0.95 * bound < float(weight.abs().max()) <= bound
+        assert abs(float(weight.std()) * 3**0.5 / bound - 1) < 0.03
+        assert torch.equal(bias, torch.zeros_like(bias))
 
 
 @pytest.mark.parametrize("norm_d", NORMS)

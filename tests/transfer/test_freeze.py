@@ -142,7 +142,7 @@ def test_frozen_parameters_are_in_no_optimiser_and_need_no_gradient() -> None:
 def test_gradients_pass_through_a_frozen_discriminator_to_every_block_of_the_generator() -> None:
     generator, discriminator = drawn()
     freeze(discriminator, list(discriminator.blocks))
-    discriminator(generator(latents(4))).sum().backward()  # type: ignore[no-untyped-call]
+    discriminator(generator(latents(4))).sum().backward()
     assert all(p.grad is not None and p.grad.count_nonzero() for p in generator.parameters())
     assert all(p.grad is None for p in discriminator.parameters())
 
@@ -150,7 +150,7 @@ def test_gradients_pass_through_a_frozen_discriminator_to_every_block_of_the_gen
 def test_gradients_pass_through_a_frozen_block_of_the_generator_to_the_ones_before() -> None:
     generator, _ = drawn()
     freeze(generator, ["g16"])
-    generator(latents(4)).square().sum().backward()  # type: ignore[no-untyped-call]
+    generator(latents(4)).square().sum().backward()
     reached = {b for b, block in generator.blocks.items() if any(p.grad is not None for p in block.parameters())}
     assert reached == {"g4", "g8"}
 
