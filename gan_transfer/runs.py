@@ -132,7 +132,8 @@ class _Run:
             self.view.training(None, self.plan.recipe.train.kimg)
             good = next(iter(self.checkpoints.paths()), None)
             self.folder.event("not finite", kimg=self.loader.position / 1000, message=str(error))
-            advice = "lower --glr and --dlr, or take --precision float32, with --new"
+            exact = self.plan.hardware.dtype == torch.float32
+            advice = "lower --glr and --dlr" + ("" if exact else ", or take --precision float32,") + " with --new"
             raise TrainingError(f"{error}. The last good checkpoint is {good or 'none'}. Next: {advice}") from None
 
     def _begin(self, players: Players, blocks: list[BlockRow]) -> None:
@@ -246,4 +247,8 @@ def _lineage(plan: Plan) -> dict[str, Any] | None:
     """What a fine-tuned pair came from."""
     if plan.pair is None:
         return None
-    return {"pair": plan.recipe.transfer.source, "kimg": plan.pair.info.get("kimg"), "sha256": plan.pair.info["sha256"]}
+    return {
+        "pair": plan.recipe.transfer.source,
+        "kimg": plan.pair.info.get("kimg"),
+        "sha256": plan.pair.info.get("sha256"),
+    }

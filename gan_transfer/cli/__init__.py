@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,8 @@ from . import recipes
 from .bench import bench
 from .sample import sample
 from .train import finetune, pretrain
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which Typer ships under a private name
 
 app = typer.Typer(
     name="gan-transfer",
@@ -50,7 +52,12 @@ def options_of_all(
 def main() -> None:
     """Run the command line; errors that a user can mend end in one line on stderr and their exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except USAGE_ERROR as error:
+        if message := error.format_message():  # empty where a command without words has printed its help
+            context = error.ctx.command_path if error.ctx else "gan-transfer"
+            _complain(f"{message.rstrip('.')}. See: {context} --help")
+        sys.exit(2)
     except Interrupted as error:
         _complain(f"{error}. Resume with:")
         words = [word for word in sys.argv[1:] if word != "--new"]

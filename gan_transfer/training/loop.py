@@ -80,12 +80,14 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
         seen = loader.position
         last = seen >= total
 
-        # Say how it goes.
-        if last or due(seen, settings.batch, settings.tick_kimg):
+        snapshot = last or due(seen, settings.batch, settings.snapshot_kimg)
+
+        # Say how it goes; a loss that is not finite ends the run here, before anything of it is kept.
+        if snapshot or due(seen, settings.batch, settings.tick_kimg):
             hooks.tick(telemetry.tick(seen))
 
         # Keep what was learned: for others, then for ourselves.
-        if last or due(seen, settings.batch, settings.snapshot_kimg):
+        if snapshot:
             hooks.snapshot(seen)
         if last or due(seen, settings.batch, settings.checkpoint_kimg):
             progress.save(checkpoints)

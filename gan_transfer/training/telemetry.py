@@ -44,20 +44,21 @@ class Telemetry:
         """Average since the last tick, write the line, and return it.
 
         Raises:
-            TrainingError: a loss is not finite; the line is written all the same.
+            TrainingError: a loss is not finite; the line is written all the same, with null for it.
         """
         means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(STATISTICS)
         now = time.perf_counter()
         seconds = max(now - self._last, 1e-9)
         line: dict[str, float] = {"kimg": images_seen / 1000, "img_per_sec": round(self._images / seconds, 1)}
         line |= {name: round(value, 6) for name, value in zip(STATISTICS, means, strict=True)}
+        finite = all(math.isfinite(value) for value in means)
         done, elapsed = images_seen - self._first_images, now - self._start
         line["eta_sec"] = round((self.total - images_seen) * elapsed / max(done, 1), 1)
         line["memory_gb"] = round(memory_gb(), 3)
         line["time"] = round(time.time(), 1)
-        append_line(self.path, line)
+        append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
         self._sums, self._steps, self._images, self._last = None, 0, 0, now
-        if not all(math.isfinite(value) for value in means):
+        if not finite:
             broken = ", ".join(n for n, v in zip(STATISTICS, means, strict=True) if not math.isfinite(v))
             raise TrainingError(f"{broken} is not finite at {images_seen / 1000:.2f} kimg")
         return line

@@ -96,7 +96,7 @@ def test_landmarks_closer_than_a_batch_are_due_in_every_step() -> None:
 def test_the_landmarks_fall_where_the_clock_says_and_always_at_the_end(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     assert bench.train() == 0
-    assert bench.ticks == [0.012, 0.024, 0.036, 0.04]
+    assert bench.ticks == [0.012, 0.02, 0.024, 0.036, 0.04]
     assert bench.snapshots == [20, 40]
     assert saved(bench) == [40, 32]  # the two newest
     assert bench.loader.position == 40
@@ -148,7 +148,7 @@ def test_going_back_to_the_checkpoint_before_a_kill_gives_the_same_weights_and_n
     resumed.train()
     assert_equal(resumed.weights(), unbroken.weights())
     stats = (tmp_path / "killed" / "stats.jsonl").read_text().splitlines()
-    assert [json.loads(line)["kimg"] for line in stats] == [0.012, 0.024, 0.036, 0.04]
+    assert [json.loads(line)["kimg"] for line in stats] == [0.012, 0.02, 0.024, 0.036, 0.04]
 
 
 def test_a_finished_run_that_is_trained_again_stays_as_it_is(tmp_path: Path) -> None:
