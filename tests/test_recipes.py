@@ -66,7 +66,7 @@ def test_tiny_is_coverart_with_smaller_steps() -> None:
         "optim.glr: 0.0002 -> 0.0001",
         "optim.dlr: 0.0002 -> 0.0001",
         "ema.half_life_kimg: 5.0 -> 2.0",
-        "train.kimg: 30.0 -> 40.0",
+        "train.kimg: 50.0 -> 40.0",
         "train.batch: 64 -> 32",
     ]
 
@@ -186,7 +186,7 @@ def test_ls_lists_every_recipe() -> None:
     code, out, err = run("ls")
     rows = [line.split()[:4] for line in out.splitlines()]
     assert code == 0
-    assert ["coverart", "finetune", "builtin:covers", "30"] in rows
+    assert ["coverart", "finetune", "builtin:covers", "50"] in rows
     assert {row[0] for row in rows if len(row) == 4} >= {path.stem for path in FILES}
     assert err == "Run: gan-transfer recipes show NAME\n"
 
