@@ -101,6 +101,7 @@ class Rehearsal:
         eta_sec: for the whole run at that speed.
         disk_bytes: for the pack (if it is not there already), checkpoints and snapshots.
         blocks: the layer table.
+        frozen: which blocks are frozen, in words.
     """
 
     pictures: int
@@ -108,6 +109,7 @@ class Rehearsal:
     eta_sec: float
     disk_bytes: int
     blocks: list[BlockRow]
+    frozen: str
 
 
 def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
@@ -122,7 +124,7 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
     packed = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
     snapshots = int(settings.kimg / settings.snapshot_kimg + 1) * snapshot_bytes(generator, discriminator)
     disk = int(packed + 2 * checkpoint_bytes(generator, discriminator) + snapshots)
-    return Rehearsal(len(plan.source), speed, total / speed, disk, blocks)
+    return Rehearsal(len(plan.source), speed, total / speed, disk, blocks, freeze.describe(*plan.frozen))
 
 
 def networks(plan: Plan) -> tuple[Generator, Discriminator, list[BlockStart]]:

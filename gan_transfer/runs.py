@@ -102,6 +102,8 @@ class _Run:
         generator, discriminator, rows = networks(self.plan)
         blocks = block_rows(self.plan, generator, discriminator, rows)
         self.view.blocks(blocks)
+        if any(self.plan.frozen):
+            self._say(freeze.describe(*self.plan.frozen))
         resuming = bool(self.checkpoints.paths())
         if not resuming:
             self._recalibrate_frozen(generator, discriminator)

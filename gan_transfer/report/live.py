@@ -151,6 +151,7 @@ def show_rehearsal(plan: Any, found: Any) -> None:
             console.print(f"{key} = {json.dumps(value)}{note}", markup=False)
     console.print()
     console.print(block_table(found.blocks))
+    console.print(found.frozen, markup=False)
     kimg = plan.recipe.train.kimg
     console.print(f"pictures    {found.pictures:,} ({kimg * 1000 / found.pictures:.1f} epochs in {kimg:g} kimg)")
     console.print(f"speed       {found.img_per_sec:.0f} img/s on {plan.hardware.describe()}, measured over 10 steps")

@@ -25,6 +25,13 @@ def chosen(settings: Transfer, generator: Generator, discriminator: Discriminato
     return g_names[: settings.freeze_g_latent] + image_side, d_names[: settings.freeze_d_image]
 
 
+def describe(g_names: list[str], d_names: list[str]) -> str:
+    """Which blocks are frozen, in words: `frozen: D d32, d16 (image side); G none`."""
+    d_text = f"{', '.join(d_names)} (image side)" if d_names else "none"
+    g_text = ", ".join(g_names) or "none"
+    return f"frozen: D {d_text}; G {g_text}"
+
+
 def freeze(network: Network, names: Iterable[str]) -> None:
     """Freeze blocks of a network, for good."""
     for name in names:

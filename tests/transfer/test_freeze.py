@@ -15,7 +15,7 @@ from gan_transfer.models.ema import recalibrate
 from gan_transfer.recipe import Model, Objective, Recipe, Transfer
 from gan_transfer.training.hardware import Hardware
 from gan_transfer.training.step import Players, Step, make_players
-from gan_transfer.transfer.freeze import chosen, freeze, recalibrate_blocks
+from gan_transfer.transfer.freeze import chosen, describe, freeze, recalibrate_blocks
 
 TINY = Model(resolution=16, base_channels=4, latent_dim=8)
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -196,3 +196,8 @@ def test_recalibration_without_batch_norm_among_its_blocks_runs_nothing() -> Non
     recalibrate_blocks(discriminator, ["d8", "d4"], [never])
     recalibrate_blocks(generator, ["g16"], [never])
     recalibrate_blocks(generator, [], [never])
+
+
+def test_what_is_frozen_is_said_by_network_and_side() -> None:
+    assert describe([], ["d32", "d16"]) == "frozen: D d32, d16 (image side); G none"
+    assert describe(["g4", "g64"], []) == "frozen: D none; G g4, g64"
