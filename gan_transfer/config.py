@@ -14,20 +14,18 @@ import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from .errors import RecipeError, did_you_mean
+from .errors import RecipeError
+from .explain import annotation_of, fault_line, fields_of, near_and_all, overlap, toml
 
 T = TypeVar("T")
 Table = dict[str, Any]
 Layer = tuple[str, Table]  # where the values came from, and the values
 
 SEE = "See: gan-transfer recipes ls"
-UNUSABLE: list[Any] = [
-    [[]]
-]  # takes the place of a value that no setting accepts (a date, nan), so that its key is reported
+UNUSABLE: list[Any] = [[[]]]  # in place of a value that no setting accepts (a date, nan): its key is then reported
 ABSENT = Path("(absent)")  # equal to no value of a setting
-SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +99,7 @@ def resolve(kind: str | None, name: str, folder: Path) -> Path:
     if found:
         raise RecipeError(f"recipe {name!r} is for {found[0].parent.name}, not for {kind}. {SEE}")
     known = [path.stem for path in files.values() if kind in (None, path.parent.name)]
-    raise RecipeError(f"{kind or 'shipped'} recipe {name!r} is not known; {_near_and_all(name, known)}. {SEE}")
+    raise RecipeError(f"{kind or 'shipped'} recipe {name!r} is not known; {near_and_all(name, known)}. {SEE}")
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:
@@ -124,20 +122,6 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = flatten(old), flatten(new)
     changed = [key for key in after | before if before.get(key, ABSENT) != after.get(key, ABSENT)]
     return [f"{key}: {toml(before.get(key, ABSENT))} -> {toml(after.get(key, ABSENT))}" for key in changed]
-
-
-def toml(value: Any) -> str:
-    """A value as TOML writes it: text in double quotes, `true`, `[1, 2]`, `{ key = 1 }`."""
-    if isinstance(value, str):
-        text = value.encode("utf-8", "backslashreplace").decode()  # lone surrogates, from file names, cannot be written
-        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
-    return str(value)
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -178,7 +162,7 @@ def _base(path: Path, name: Any, search: Sequence[Path]) -> Path:
         if _is_file(folder / file):
             return folder / file
     known = sorted({near.stem for folder in (path.parent, *search) for near in folder.glob("*.toml")} - {path.stem})
-    raise RecipeError(f"{path}: extends: no recipe {name!r}; {_near_and_all(name, known)}. {SEE}")
+    raise RecipeError(f"{path}: extends: no recipe {name!r}; {near_and_all(name, known)}. {SEE}")
 
 
 def _read(path: Path) -> Table:
@@ -199,11 +183,6 @@ def _read(path: Path) -> Table:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _near_and_all(name: str, known: Sequence[str]) -> str:
-    near, everything = did_you_mean(name.lower(), known), f"known: {', '.join(known)}"
-    return near if near == everything else f"{near} ({everything})"
-
-
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -220,7 +199,7 @@ def _override_layer(cls: type[Any], override: str | Override) -> Layer:
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
         raise RecipeError(f"{item.shown}: wanted section.key=value; got {item.text!r}")
-    value = _override_value(text.strip(), _annotation(cls, names))
+    value = _override_value(text.strip(), annotation_of(cls, names))
     for name in reversed(names):
         value = {name: value}
     return item.shown, value
@@ -245,13 +224,13 @@ def _build(cls: type[T], layers: Sequence[Layer], where: str, faults: list[str])
     for source, table in layers:
         data = _merge(data, table)
         given = dict.fromkeys(flatten(table), source)
-        origin = {key: old for key, old in origin.items() if not any(_overlap(key, new) for new in given)} | given
+        origin = {key: old for key, old in origin.items() if not any(overlap(key, new) for new in given)} | given
     try:
         # Strict JSON takes 20 for 20.0 and a list for a tuple, but neither "20" nor true for a number.
         value = TypeAdapter(cls).validate_json(json.dumps(_plain(data, cls)), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        faults = [*faults, *(_explain(cls, fault["type"], fault["loc"], data, origin, where) for fault in details)]
+        faults = [*faults, *(fault_line(cls, fault["type"], fault["loc"], data, origin, where) for fault in details)]
     if faults:
         raise RecipeError("\n".join(dict.fromkeys(faults)))
     return value, origin
@@ -265,16 +244,11 @@ def _merge(base: Table, over: Table) -> Table:
     return merged
 
 
-def _overlap(key: str, other: str) -> bool:
-    """Whether one key is the other or a section that holds it."""
-    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
-
-
 def _plain(value: Any, annotation: Any) -> Any:
     """`value` as JSON, with what no setting of this annotation can be replaced by `UNUSABLE`."""
     if isinstance(value, dict):
-        hints = _hints(annotation)
-        return {key: _plain(item, hints.get(key)) for key, item in value.items()}
+        fields = fields_of(annotation)
+        return {key: _plain(item, fields.get(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, None) for item in value]
     return value if _is_usable(value, annotation) else UNUSABLE
@@ -290,52 +264,3 @@ def _is_usable(value: Any, annotation: Any) -> bool:
     if isinstance(value, str):  # control characters and lone surrogates cannot be written to every file and terminal
         return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
     return value is None  # from JSON; TOML has no such value
-
-
-def _explain(
-    cls: type[Any], kind: str, loc: Sequence[int | str], data: Table, origin: Mapping[str, str], where: str
-) -> str:
-    """One line: where the value came from, its key, what was wanted, what came."""
-    names = [part for part in loc if isinstance(part, str)]  # a list is reported whole, not by its items
-    key = ".".join(names)
-    source = next((origin[other] for other in origin if _overlap(key, other)), where)
-    value: Any = data
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    if kind == "unexpected_keyword_argument":
-        return f"{source}: {key}: unknown {'section' if isinstance(value, dict) else 'key'}; {_nearest(cls, names)}"
-    wanted = _describe(_annotation(cls, names))
-    return f"{source}: {key}: wanted {wanted}; got {'nothing' if kind == 'missing' else toml(value)}"
-
-
-def _nearest(cls: type[Any], names: Sequence[str]) -> str:
-    """`did you mean ...?`: the same key in another section, else the nearest in this one."""
-    *sections, leaf = names
-    elsewhere = [f"{section}.{leaf}" for section, hint in _hints(cls).items() if leaf in _hints(hint)]
-    return f"did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(leaf, _hints(_annotation(cls, sections)))
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True) if dataclasses.is_dataclass(cls) else {}
-
-
-def _annotation(cls: Any, names: Sequence[str]) -> Any:
-    for name in names:
-        cls = _hints(cls).get(name)
-    return cls
-
-
-def _describe(annotation: Any) -> str:
-    """What a setting accepts, in words: `a number > 0 and <= 1`, `one of "batch", "none"`."""
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        bounds = [f"{sign} {getattr(a, n)}" for a in arguments[1:] for n, sign in SIGNS.items() if hasattr(a, n)]
-        return f"{_describe(arguments[0])} {' and '.join(bounds)}".rstrip()
-    if get_origin(annotation) is Literal:
-        return f"one of {', '.join(map(toml, arguments))}"
-    if get_origin(annotation) in (list, tuple):
-        return f"a list, each {_describe(arguments[0])}"
-    if dataclasses.is_dataclass(annotation):
-        return "a section"
-    words = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
-    return words.get(annotation, str(annotation))

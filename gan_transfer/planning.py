@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import torch
 
 from . import run_folder
+from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
 from .data.sources import Source, open_source
-from .errors import DataError, GanTransferError, RecipeError
+from .errors import GanTransferError, RecipeError
 from .models.dcgan import Discriminator, Generator, Network
 from .models.weights import Pair
-from .recipe import Model, Recipe, faults
+from .recipe import Model, Recipe, check_together
 from .training import hardware
 from .training.hardware import Hardware
 from .training.step import Step, make_players
@@ -71,10 +72,16 @@ class Plan:
 def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     """Check everything that can be checked before the first training second.
 
+    Args:
+        recipe: settings that fit together.
+        origin: where each value of the recipe came from, by flat key.
+        outdir: parent of the run folders; need not be there.
+
     Raises:
         GanTransferError: one error with all faults, a line each; of the first fault's class.
     """
     found: list[GanTransferError] = []
+    origin = dict(origin)  # what the pair decides is entered below
     source = _try(found, lambda: _open_data(recipe))
     wanted = recipe.transfer.source
     pair = _try(found, lambda: start.open_pair(wanted)) if wanted != "none" else None
@@ -83,9 +90,9 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     shape = Generator(recipe.model), Discriminator(recipe.model)
     frozen = freeze.chosen(recipe.transfer, *shape)
     _try(found, lambda: run_folder.check_writable(outdir))
-    _try(found, lambda: run_folder.check_space(outdir, 2 * checkpoint_bytes(*shape) + snapshot_bytes(*shape)))
+    _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
     if source is not None:
-        _try(found, lambda: _check_size(len(source), recipe.train.batch))
+        _try(found, lambda: check_batch(len(source), recipe.train.batch))
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     return Plan(recipe, origin, source, pair, chosen, frozen)
@@ -119,11 +126,10 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
     for network, names in zip((generator, discriminator), plan.frozen, strict=True):
         freeze.freeze(network, names)
     speed = probe(plan, generator, discriminator, steps)
-    settings, total = plan.recipe.train, plan.recipe.train.kimg * 1000
+    total = plan.recipe.train.kimg * 1000
     present = find_pack(plan.source, plan.pack_settings) is not None
     packed = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
-    snapshots = int(settings.kimg / settings.snapshot_kimg + 1) * snapshot_bytes(generator, discriminator)
-    disk = int(packed + 2 * checkpoint_bytes(generator, discriminator) + snapshots)
+    disk = packed + _run_bytes(plan.recipe, generator, discriminator)
     return Rehearsal(len(plan.source), speed, total / speed, disk, blocks, freeze.describe(*plan.frozen))
 
 
@@ -170,14 +176,14 @@ def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps:
     return recipe.train.batch / sorted(seconds[2:])[steps // 2]
 
 
-def checkpoint_bytes(generator: Network, discriminator: Network) -> int:
-    """Size of a checkpoint: both networks, the average, and Adam's two moments of each weight, in float32."""
-    return 4 * (4 * _parameters(generator) + 3 * _parameters(discriminator))
+def _run_bytes(recipe: Recipe, generator: Network, discriminator: Network) -> int:
+    """Disk that a run fills, in float32: two checkpoints and the one being written, and all its snapshots.
 
-
-def snapshot_bytes(generator: Network, discriminator: Network) -> int:
-    """Size of a snapshot, in float32."""
-    return 4 * (_parameters(generator) + _parameters(discriminator))
+    A checkpoint holds both networks, the average, and Adam's two moments of each weight.
+    """
+    g_count, d_count = _parameters(generator), _parameters(discriminator)
+    snapshots = int(recipe.train.kimg / recipe.train.snapshot_kimg) + 1
+    return 4 * (3 * (4 * g_count + 3 * d_count) + snapshots * (g_count + d_count))
 
 
 def _parameters(network: Network) -> int:
@@ -202,13 +208,6 @@ def _open_data(recipe: Recipe) -> Source:
     return open_source(recipe.data.source)
 
 
-def _check_size(pictures: int, batch: int) -> None:
-    if pictures < batch:
-        fitting = 1 << (pictures.bit_length() - 1)
-        advice = f"use --batch {fitting}" if fitting > 1 else "give more pictures"
-        raise DataError(f"the data source has {pictures} pictures, fewer than the batch size {batch}; {advice}")
-
-
 def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) -> Recipe:
     """A fine-tune takes the shape of its source pair, but for what the recipe or a flag asks for by name."""
     if pair is None:
@@ -220,6 +219,5 @@ def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) ->
             taken[field.name] = getattr(pair.model, field.name)
             origin[key] = f"the pair {recipe.transfer.source}"
     recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, **taken))
-    if wrong := faults(recipe):
-        raise RecipeError("\n".join(wrong))
+    check_together(recipe, origin)
     return recipe

@@ -6,13 +6,14 @@ A recipe is a TOML file whose tables are these sections. What None means is said
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from . import config
 from .errors import RecipeError
+from .explain import toml
 from .resources import resource_dir
 
 Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
@@ -81,7 +82,7 @@ class Objective:
     loss: Loss = "non-saturating"
     """`non-saturating` and `minimax` are Goodfellow et al. 2014; `relativistic` is the paired form of R3GAN."""
     real_label: Annotated[float, Gt(0.5), Le(1)] = 1.0
-    """Target for real pictures in the two cross-entropy losses; 0.9 is one-sided label smoothing."""
+    """Target for real pictures; 0.9 is one-sided label smoothing. `hinge` and `relativistic` have none."""
     r1_gamma: Annotated[float, Ge(0)] = 0.0
     """Weight of R1, the squared gradient of D at real pictures (times gamma / 2); 0 is off."""
     r2_gamma: Annotated[float, Ge(0)] = 0.0
@@ -194,24 +195,35 @@ def load_recipe_with_origin(
     path = config.resolve(kind, name, shipped)
     search = (shipped, shipped / "pretrain", shipped / "finetune")
     recipe, origin = config.load_with_origin(Recipe, path, overrides, search, {"name": path.stem})
-    problems = faults(recipe)
-    if problems:  # each opens with the key that was set
-        raise RecipeError("\n".join(f"{origin[problem.partition(':')[0]]}: {problem}" for problem in problems))
+    left_to_pair = recipe.transfer.source != "none"
+    undecided = {key for key, source in origin.items() if left_to_pair and source == "default"}
+    check_together(recipe, origin, undecided)
     return recipe, origin
 
 
-def faults(recipe: Recipe) -> list[str]:
-    """What does not fit together where each value is fine by itself; each line opens with the key to change."""
-    return [
-        *_name_faults(recipe.name),
-        *_norm_faults(recipe),
-        *_freeze_faults(recipe.transfer, recipe.model.resolution),
-    ]
+def check_together(recipe: Recipe, origin: dict[str, str], undecided: Collection[str] = ()) -> None:
+    """Check what can be wrong between settings that are fine by themselves.
+
+    Args:
+        recipe: its model section may be the default where the source pair will decide it.
+        origin: where each value came from, for the message.
+        undecided: keys of the model that the source pair will decide; what hangs on them is not judged.
+
+    Raises:
+        RecipeError: one line for each fault, which opens with where the value came from and its key.
+    """
+    problems = _name_faults(recipe.name) + _transfer_faults(recipe.transfer)
+    if "model.norm_d" not in undecided:
+        problems += _norm_faults(recipe)
+    if "model.resolution" not in undecided:
+        problems += _freeze_faults(recipe.transfer, recipe.model.resolution)
+    if problems:
+        raise RecipeError("\n".join(f"{origin[problem.partition(':')[0]]}: {problem}" for problem in problems))
 
 
 def _name_faults(name: str) -> list[str]:
     usable = name.strip() and not name.startswith(".") and not set(name) & set('/\\:*?"<>|')
-    return [] if usable else [f"name: wanted text that can be part of a folder's name; got {config.toml(name)}"]
+    return [] if usable else [f"name: wanted text that can be part of a folder's name; got {toml(name)}"]
 
 
 def _norm_faults(recipe: Recipe) -> list[str]:
@@ -229,13 +241,18 @@ def _norm_faults(recipe: Recipe) -> list[str]:
     return lines
 
 
+def _transfer_faults(transfer: Transfer) -> list[str]:
+    if transfer.source != "none":
+        return []
+    frozen = [key for key in ("freeze_d_image", "freeze_g_image", "freeze_g_latent") if getattr(transfer, key)]
+    wanted = 'wanted 0, or a transfer.source such as "builtin"'
+    return [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
+
+
 def _freeze_faults(transfer: Transfer, resolution: int) -> list[str]:
+    """More blocks frozen than the networks can spare."""
     blocks = resolution.bit_length() - 2  # log2(resolution) - 1 in each network
     lines = []
-    if transfer.source == "none":
-        frozen = [key for key in ("freeze_d_image", "freeze_g_image", "freeze_g_latent") if getattr(transfer, key)]
-        wanted = 'wanted 0, or a transfer.source such as "builtin"'
-        lines += [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
     wanted = f"{blocks} blocks at {resolution} pixels; wanted at most {blocks - 1}"
     if transfer.freeze_d_image >= blocks:
         lines.append(

@@ -61,9 +61,10 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         The run folder.
 
     Raises:
+        DataError: too many pictures are broken, too few are left for a batch, or the cache has no room.
         RunError: the unfinished run has another recipe, is in use, or cannot be written.
-        TrainingError: a loss was not finite; names the last good checkpoint.
-        Interrupted: stopped by SIGINT or SIGTERM; a checkpoint was written and the command to resume is named.
+        TrainingError: a loss or a weight was not finite; names the last good checkpoint.
+        Interrupted: stopped by SIGINT or SIGTERM; a checkpoint of what was trained has been written.
     """
     with stop_signal() as stop:
         packed = _pack(plan, view, stop)

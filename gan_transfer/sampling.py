@@ -97,6 +97,9 @@ def write_seeds(
 
     Returns:
         The grid's path.
+
+    Raises:
+        RunError: the folder cannot be written.
     """
     pictures = sample(generator, seeds, truncation)
     with _writing(output):
@@ -120,6 +123,13 @@ def write_interpolation(
         output: a .gif, .webp or .png (animated) file, or a folder, which gets `interpolation.gif`.
         steps: frames between two seeds, 25 a second.
         truncation: see `latents`.
+
+    Returns:
+        The animation's path.
+
+    Raises:
+        RecipeError: fewer than two seeds, or an ending that names no animation.
+        RunError: the file cannot be written.
     """
     if len(seeds) < 2:
         raise RecipeError(f"--interpolate needs at least two seeds, got {len(seeds)}. Example: --seeds 0-7")

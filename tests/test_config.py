@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le
 from gan_transfer import config
 from gan_transfer.config import Override
 from gan_transfer.errors import RecipeError
+from gan_transfer.explain import toml
 
 Forbid = {"extra": "forbid"}
 
@@ -112,7 +113,7 @@ def test_later_overrides_win(empty: Path) -> None:
 
 def test_any_text_survives_toml_in_an_override(empty: Path) -> None:
     for text in ['a"b', "C:\\new", "[x]", "é", "a = b # c"]:
-        assert config.load(Bread, empty, [f"dough.flour={config.toml(text)}"]).dough.flour == text
+        assert config.load(Bread, empty, [f"dough.flour={toml(text)}"]).dough.flour == text
 
 
 # extends

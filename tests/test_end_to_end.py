@@ -94,3 +94,31 @@ def test_a_dry_run_prints_recipe_layers_pictures_speed_eta_and_disk(cli: Cli, ti
     assert re.search(r"^ETA +\d+ s, ", done.out, re.MULTILINE)
     assert re.search(r"^disk +0\.00 GB ", done.out, re.MULTILINE)
     assert done.out.endswith("dry run: nothing was written\n")
+
+
+@pytest.mark.parametrize(
+    ("flag", "line"),
+    [
+        ("--data builtin:covers?count=65", 'source = "builtin:covers?count=65"'),
+        ("--kimg 0.5", "kimg = 0.5"),
+        ("--batch 16", "batch = 16"),
+        ("--seed 3", "seed = 3"),
+        ("--glr 0.001", "glr = 0.001"),
+        ("--dlr 0.002", "dlr = 0.002"),
+        ("--augment color,cutout", 'operations = ["color", "cutout"]'),
+        ("--augment none", "operations = []"),
+        ("--freeze-d-image 1", "freeze_d_image = 1"),
+        ("--freeze-g-image 1", "freeze_g_image = 1"),
+        ("--freeze-g-latent 1", "freeze_g_latent = 1"),
+        ("--mirror", "mirror = true"),
+        ("--no-mirror", "mirror = false"),
+        ("--device auto", 'device = "auto"'),
+        ("--precision bfloat16", 'precision = "bfloat16"'),
+    ],
+)
+def test_a_flag_is_a_shorthand_for_a_setting_and_its_origin(
+    cli: Cli, tiny: list[str], pair: Path, flag: str, line: str
+) -> None:
+    done = cli(*FINETUNE, *tiny, "--from", "pair", *flag.split(), "--dry-run")
+    assert done.code == 0, done.err
+    assert f"{line}  # {flag}" in done.out.splitlines()

@@ -56,6 +56,13 @@ def test_a_fine_tune_from_a_run_begins_with_its_newest_snapshot(cli: Cli, tiny: 
     assert config(newest_snapshot(run))["from"] == {"pair": str(FIRST), "kimg": 0.256, "sha256": source["sha256"]}
 
 
+def test_pretraining_goes_on_with_a_pair_that_it_is_given(cli: Cli, tiny: list[str], pair: Path) -> None:
+    done = cli(*PRETRAIN, *tiny, "--from", "pair", "--kimg", 0.016)
+    assert done.code == 0, done.err
+    assert {start for start, _ in block_rows(FIRST).values()} == {"kept"}
+    assert config(newest_snapshot(FIRST))["from"]["pair"] == "pair"
+
+
 def test_a_fine_tune_from_none_draws_everything(cli: Cli, tiny: list[str]) -> None:
     run = finetune(cli, *tiny, "--from", "none", "--kimg", 0.016)
     assert block_rows(run) == dict.fromkeys(["g4", "g8", "g16", "d8", "d4", "d1"], ("re-drawn", False))

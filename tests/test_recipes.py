@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 from gan_transfer import config
 from gan_transfer.cli import recipes
+from gan_transfer.config import flatten, to_dict
 from gan_transfer.errors import RecipeError
-from gan_transfer.recipe import Model, Objective, Recipe, Transfer, faults, load_recipe, load_recipe_with_origin
+from gan_transfer.explain import toml
+from gan_transfer.recipe import Model, Objective, Recipe, Transfer, check_together, load_recipe, load_recipe_with_origin
 from gan_transfer.resources import resource_dir
 
 FILES = sorted(resource_dir("recipes").glob("*/*.toml"))
@@ -100,6 +102,15 @@ def test_an_own_recipe_may_bear_a_shipped_name_and_extend_it(tmp_path: Path) -> 
 # Checks across sections
 
 
+def faults(recipe: Recipe) -> list[str]:
+    """What `check_together` says, without the origins."""
+    try:
+        check_together(recipe, dict.fromkeys(flatten(to_dict(recipe)), "here"))
+    except RecipeError as error:
+        return [line.removeprefix("here: ") for line in str(error).splitlines()]
+    return []
+
+
 def test_a_default_recipe_has_no_faults() -> None:
     assert faults(Recipe()) == []
 
@@ -141,20 +152,27 @@ def test_a_block_of_each_network_must_stay_trainable() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", " ", ".hidden"])
 def test_a_name_that_leaves_the_folder_of_runs_is_refused(name: str) -> None:
-    assert faults(Recipe(name=name)) == [
-        f"name: wanted text that can be part of a folder's name; got {config.toml(name)}"
-    ]
+    assert faults(Recipe(name=name)) == [f"name: wanted text that can be part of a folder's name; got {toml(name)}"]
 
 
 def test_faults_across_sections_are_told_together_with_their_origin(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
-    path.write_text('extends = "coverart"\n[objective]\nr1_gamma = 1\n')
+    shape = '[model]\nnorm_d = "batch"\nresolution = 64\n'
+    path.write_text(f'extends = "coverart"\n{shape}[objective]\nr1_gamma = 1\n')
     with pytest.raises(RecipeError) as caught:
         load_recipe("finetune", str(path), [config.Override("transfer.freeze_d_image=5", "--freeze-d-image 5")])
     assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
         f"{path}: objective.r1_gamma: 1.0 has the wrong scale with batch norm",
         "--freeze-d-image 5: transfer.freeze_d_image: 5 frozen leave none of the discriminator's 5 blocks at 64 pixels",
     ]
+
+
+def test_what_the_source_pair_decides_is_not_judged_before_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('extends = "coverart"\n[transfer]\nfreeze_d_image = 5\n[objective]\nr1_gamma = 1\n')
+    assert load_recipe("finetune", str(path)).transfer.freeze_d_image == 5
+    with pytest.raises(RecipeError, match=r"r1_gamma: 1.0 has the wrong scale"):
+        load_recipe("finetune", str(path), ["transfer.source=none", "transfer.freeze_d_image=0"])
 
 
 def test_a_batch_of_one_is_refused() -> None:

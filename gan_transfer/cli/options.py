@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..config import Override, toml
+from ..config import Override
 from ..errors import RecipeError
+from ..explain import toml
 
 Data = Annotated[
     str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")

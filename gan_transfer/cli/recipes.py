@@ -11,6 +11,7 @@ import typer
 
 from .. import config
 from ..errors import RecipeError
+from ..explain import toml
 from ..files import write_text
 from ..recipe import load_recipe, load_recipe_with_origin
 from ..resources import resource_dir
@@ -97,7 +98,7 @@ def _annotated(settings: dict[str, Any], origin: Mapping[str, str]) -> str:
     sections: dict[str, list[str]] = {"": []}
     for key, value in config.flatten(settings).items():
         section, _, leaf = key.rpartition(".")
-        line = f"{leaf} = {config.toml(value)}"
+        line = f"{leaf} = {toml(value)}"
         comment = " ".join(_short(origin[key]).split())
         sections.setdefault(section, [f"[{section}]"]).append(f"{line:<32} # {comment}")
     return "\n\n".join("\n".join(lines) for lines in sections.values()) + "\n"

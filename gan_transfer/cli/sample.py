@@ -12,7 +12,9 @@ def sample(
     network: Annotated[str, typer.Option("--network", help="builtin, a snapshot folder or a run folder.")] = "builtin",
     seeds: Annotated[str, typer.Option("--seeds", help="For example 0-63 or 0,4,9-12; one picture each.")] = "0-63",
     grid: Annotated[str | None, typer.Option("--grid", help="COLUMNSxROWS of grid.png; square by default.")] = None,
-    output: Annotated[Path, typer.Option("--output", help="A folder; or a .gif or .webp file.")] = Path("out"),
+    output: Annotated[
+        Path, typer.Option("--output", help="A folder; an animation: or a .gif, .webp or .png file.")
+    ] = Path("out"),
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="An animation from seed to seed, along a sphere.")
     ] = False,
@@ -26,12 +28,14 @@ def sample(
     Example: gan-transfer sample --network runs/00000-coverart-builtin-covers --seeds 0-63 --grid 8x8
     """
     from ..errors import RecipeError
-    from ..sampling import parse_grid, parse_seeds, write_interpolation, write_seeds
+    from ..sampling import ANIMATIONS, parse_grid, parse_seeds, write_interpolation, write_seeds
     from ..transfer.start import open_generator
 
     if not 0.05 <= truncation <= 1:
         raise RecipeError(f"--truncation {truncation} is out of range; wanted 0.05 to 1")
     wanted, shape = parse_seeds(seeds), parse_grid(grid) if grid else None
+    if output.suffix.lower() in ANIMATIONS and not interpolate:
+        raise RecipeError(f"--output {output}: wanted a folder, which gets grid.png; an animation needs --interpolate")
     generator = open_generator(network)
     if interpolate:
         print(write_interpolation(generator, wanted, output, steps, truncation))

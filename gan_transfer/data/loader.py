@@ -33,8 +33,7 @@ class Loader:
             DataError: there are fewer pictures than the batch size.
             ValueError: the position is negative or no multiple of the batch size.
         """
-        if len(images) < batch_size:
-            raise DataError(_too_few(len(images), batch_size))
+        check_batch(len(images), batch_size)
         if position < 0 or position % batch_size:
             raise ValueError(f"position must be a multiple of the batch size {batch_size} from 0, got {position}")
         self._images = np.asarray(images)  # a plain view: rows of a memory map stay memory maps, slowly
@@ -71,12 +70,16 @@ class Loader:
         self._flips = _generator(self._seed, epoch, _MIRROR).random(len(self._images)) < 0.5
 
 
+def check_batch(count: int, batch_size: int) -> None:
+    """Check that `count` pictures fill a batch.
+
+    Raises:
+        DataError: they do not; says which batch size they would fill.
+    """
+    if count < batch_size:
+        advice = f"use --batch {1 << (count.bit_length() - 1)}" if count > 1 else "give at least 2 pictures"
+        raise DataError(f"the data source has {count} pictures, fewer than the batch size {batch_size}; {advice}")
+
+
 def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, stream))))
-
-
-def _too_few(count: int, batch_size: int) -> str:
-    fault = f"the data source has {count} pictures, fewer than the batch size {batch_size}"
-    if count < 2:
-        return f"{fault}; give at least 2 pictures"
-    return f"{fault}; use --batch {1 << (count.bit_length() - 1)}"

@@ -1,0 +1,1 @@
+"""The networks: what they are, how they are averaged, stored and multiplied."""

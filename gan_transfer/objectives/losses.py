@@ -66,7 +66,7 @@ def least_squares_g(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
 
 
 def relativistic_d(real_logits: Tensor, fake_logits: Tensor, real_label: float) -> Tensor:
-    """softplus(-(D(x) - D(G(z)))), pair by pair (R3GAN, arXiv:2501.05441)."""
+    """softplus(-(D(x) - D(G(z)))), pair by pair (R3GAN, arXiv:2501.05441); `real_label` has no meaning here."""
     return softplus(fake_logits - real_logits).mean()
 
 

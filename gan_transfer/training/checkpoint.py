@@ -88,18 +88,6 @@ class Checkpoints:
         return None, []
 
 
-def newest_clock(folder: Path) -> dict[str, Any] | None:
-    """The clock of the newest readable checkpoint, from its header alone; None where there is none."""
-    for path in Checkpoints(folder).paths():
-        try:
-            with safe_open(path, framework="pt") as file:
-                clock: dict[str, Any] = json.loads(file.metadata()["clock"])
-                return clock
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
-
-
 def _tensors(players: Players) -> dict[str, Tensor]:
     """Every tensor of the players under a flat name."""
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}

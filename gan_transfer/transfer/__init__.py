@@ -1,0 +1,1 @@
+"""Beginning with another pair: warm start and freezing."""

@@ -66,7 +66,14 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
 
 
 def open_pair(where: str) -> Pair:
-    """Load a pair strictly; see `find` for what can be named and `load_pair` for the errors."""
+    """Load a pair strictly.
+
+    Args:
+        where: `builtin`, `builtin:NAME`, a snapshot folder, or a run folder (its newest snapshot).
+
+    Raises:
+        WeightsError: there is no such thing, or it is damaged.
+    """
     folder, sums = find(where)
     return load_pair(folder, sums)
 
@@ -151,7 +158,7 @@ def _state_for(target: Network, source: Network) -> dict[str, Tensor]:
     if not any(_power_iterations(target)):
         for name, _ in _power_iterations(source):
             conv = source.blocks[name].conv
-            assert isinstance(conv.weight, Tensor)
+            assert isinstance(conv.weight, Tensor), "every convolution has weights"
             state[f"{name}.conv.weight"] = conv.weight
     return state
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_transfer.errors import RunError, TrainingError
 from gan_transfer.models.dcgan import Discriminator, Generator, initialise
 from gan_transfer.recipe import Augment, Ema, Model, Objective, Recipe
-from gan_transfer.training.checkpoint import KEPT, Checkpoints, newest_clock
+from gan_transfer.training.checkpoint import KEPT, Checkpoints
 from gan_transfer.training.hardware import Hardware
 from gan_transfer.training.step import Players, Step, make_players
 from gan_transfer.transfer.freeze import freeze
@@ -118,7 +118,6 @@ def test_the_clock_comes_back_as_it_was_given(tmp_path: Path) -> None:
     clock = {"images_seen": 64, "pack": "abc", "list": [1, 2.5, None]}
     Checkpoints(tmp_path).save(step.players, step.random, clock)
     assert Checkpoints(tmp_path).restore(step.players, step.random) == (clock, [])
-    assert newest_clock(tmp_path) == clock
 
 
 def test_without_a_checkpoint_nothing_is_restored(tmp_path: Path) -> None:
@@ -126,7 +125,6 @@ def test_without_a_checkpoint_nothing_is_restored(tmp_path: Path) -> None:
     before = everything(step.players)
     for folder in (tmp_path, tmp_path / "absent"):
         assert Checkpoints(folder).restore(step.players, step.random) == (None, [])
-        assert newest_clock(folder) is None
     assert same(everything(step.players), before)
 
 
@@ -219,13 +217,6 @@ def test_when_none_is_whole_the_run_stops_with_the_way_out(tmp_path: Path, damag
     )
     assert message.endswith(". Begin anew with --new")
     assert same(everything(step.players), before)
-
-
-def test_the_newest_readable_clock_is_told_without_reading_tensors(tmp_path: Path) -> None:
-    saved_run(tmp_path)
-    assert newest_clock(tmp_path) == {"images_seen": 2 * BATCH}
-    cut(Checkpoints(tmp_path).paths()[0])
-    assert newest_clock(tmp_path) == {"images_seen": BATCH}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_transfer.errors import WeightsError
+from gan_transfer.files import sha256
 from gan_transfer.models.dcgan import Network
 from gan_transfer.models.weights import CONFIG, Pair, public_state, save_pair
 from gan_transfer.recipe import Model
@@ -271,6 +272,19 @@ def test_the_embedded_pair_opens_with_its_checksums() -> None:
     assert folder.parent == resource_dir("pretrained")
     assert set(sums) == {"model.safetensors", "discriminator.safetensors"}
     assert open_pair("builtin").model.resolution == 64
+
+
+def test_the_embedded_pair_ships_whole_with_its_card_and_small() -> None:
+    folder, sums = find("builtin")
+    files = sorted(folder.iterdir())
+    assert [path.name for path in files] == [
+        "README.md",
+        "config.json",
+        "discriminator.safetensors",
+        "model.safetensors",
+    ]
+    assert {name: sha256(folder / name) for name in sums} == sums
+    assert sum(path.stat().st_size for path in files) <= 14 * 10**6
 
 
 def test_an_unknown_embedded_pair_is_met_with_the_nearest_name() -> None:
