@@ -57,7 +57,7 @@ def load_with_origin(
     """Read a recipe file into `cls`, and say where each value came from.
 
     `overrides` are `section.key=value` with a TOML value (a bare word is text); later ones win. `extends` is looked
-    up beside the file, then in its sibling folders, then in `search`. `defaults` hold where the file itself is silent,
+    up beside the file, then in `search`. `defaults` hold where the file itself is silent,
     even if one that it extends speaks.
 
     Returns:
@@ -157,8 +157,7 @@ def _base(path: Path, name: Any, search: Sequence[Path]) -> Path:
     if not isinstance(name, str):
         raise RecipeError(f"{path}: extends: wanted a recipe's name or path; got {toml(name)}")
     file = name if name.endswith(".toml") else f"{name}.toml"
-    siblings = sorted(path.absolute().parent.parent.glob("*"))
-    for folder in (path.parent, *siblings, *search):
+    for folder in (path.parent, *search):
         if _is_file(folder / file):
             return folder / file
     known = sorted({near.stem for folder in (path.parent, *search) for near in folder.glob("*.toml")} - {path.stem})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,7 +96,9 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
         _try(found, lambda: check_batch(len(source), recipe.train.batch))
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
-    return Plan(recipe, origin, source, pair, chosen, frozen)
+    made = Plan(recipe, origin, source, pair, chosen, frozen)
+    _check_frozen(block_rows(made, *networks(made)))
+    return made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +136,14 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
     return Rehearsal(len(plan.source), speed, total / speed, disk, blocks, freeze.describe(*plan.frozen))
 
 
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """A random generator of its own for each purpose, so that no two draw the same numbers from one seed."""
+    return torch.Generator().manual_seed(zlib.crc32(purpose.encode()) << 32 | seed)
+
+
 def networks(plan: Plan) -> tuple[Generator, Discriminator, list[BlockStart]]:
     """The pair as it will begin: drawn from the seed, then what the source pair has to give."""
-    random = torch.Generator().manual_seed(plan.recipe.train.seed)
+    random = stream(plan.recipe.train.seed, "weights")
     if plan.pair is None:
         return start.from_scratch(plan.recipe.model, random)
     return start.warm_start(plan.pair, plan.recipe.model, random)
@@ -197,6 +205,16 @@ def _try(found: list[GanTransferError], check: Callable[[], T]) -> T | None:
     except GanTransferError as fault:
         found.append(fault)
         return None
+
+
+def _check_frozen(rows: list[BlockRow]) -> None:
+    """Raise `RecipeError` if a block would be frozen as it was drawn."""
+    random = [row for row in rows if row.frozen and (row.start.start == "re-drawn" or "rows drawn" in row.start.detail)]
+    if random:
+        names = ", ".join(f"{row.start.network} {row.start.block}" for row in random)
+        raise RecipeError(
+            f"{names} cannot be frozen: drawn anew, because the source pair has another shape; freeze fewer"
+        )
 
 
 def _open_data(recipe: Recipe) -> Source:

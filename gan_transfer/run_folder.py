@@ -25,7 +25,7 @@ from .files import append_line, write_json
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
 FREE = ("data.source", "data.workers", "train.device")
-"""Keys that may differ between a run and its resumption: the pack's key says whether the pictures are the same."""
+"""Keys that may differ between a run and its resumption; the pack's key stands for the pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +96,7 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
     Raises:
         RunError: the unfinished run has another recipe or is in use; the folder cannot be made.
     """
-    unfinished = None if new else _newest_unfinished(outdir, name)
-    if unfinished is not None:
-        _refuse_other_recipe(unfinished, recipe)
-    folder = unfinished or RunFolder(_make(outdir, name))
+    folder = (None if new else _to_resume(outdir, name, recipe)) or RunFolder(_make(outdir, name))
     lock = FileLock(folder.path / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -115,21 +112,16 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
 
 def check_writable(outdir: Path) -> None:
     """Raise `RunError` unless the folder is there or can be made, and can be written to; writes nothing."""
-    place = outdir.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = _nearest(outdir)
     if not place.is_dir():
-        raise RunError(f"--outdir {outdir}: {place} is a file, wanted a folder")
+        raise RunError(f"--outdir {outdir}: {place} is a file, wanted a folder. Give another --outdir")
     if not os.access(place, os.W_OK | os.X_OK):
         raise RunError(f"--outdir {outdir}: {place} is not writable. Give another --outdir")
 
 
 def check_space(outdir: Path, needed: int) -> None:
     """Raise `RunError` unless the file system of `outdir` has `needed` bytes free."""
-    place = outdir.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(_nearest(outdir)).free
     if free < needed:
         raise RunError(
             f"--outdir {outdir}: the run needs {needed / 1e9:.2f} GB for checkpoints and snapshots, "
@@ -137,28 +129,47 @@ def check_space(outdir: Path, needed: int) -> None:
         )
 
 
-def kimg_label(images_seen: int, every_kimg: float) -> str:
-    """The clock in a file name: `000200`, or with the fraction `000000.512` where snapshots are closer than 1 kimg."""
-    return f"{images_seen // 1000:06d}" if every_kimg >= 1 else f"{images_seen / 1000:010.3f}"
+def kimg_label(images_seen: int, *landmarks_kimg: float) -> str:
+    """The clock in a file name: `000200`, or `000000.512` where one of the landmarks is no whole number of kimg,
+    so that two of them never share a name."""
+    whole = all(float(kimg).is_integer() for kimg in landmarks_kimg)
+    return f"{images_seen // 1000:06d}" if whole else f"{images_seen / 1000:010.3f}"
 
 
-def _newest_unfinished(outdir: Path, name: str) -> RunFolder | None:
-    for _, path in sorted(_numbered(outdir), reverse=True):
-        match = NUMBERED.fullmatch(path.name)
-        if match and match[2] == name:
-            folder = RunFolder(path)
+def _nearest(outdir: Path) -> Path:
+    """The folder itself or the nearest parent that is there."""
+    place = outdir.absolute()
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+    except OSError as error:
+        raise RunError(f"--outdir {outdir}: {error.strerror}. Give another --outdir") from None
+    return place
+
+
+def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | None:
+    """The newest run of this name and recipe, if it is unfinished.
+
+    Raises:
+        RunError: there is none, and the newest run of this name is unfinished with another recipe.
+    """
+    paths = [path for _, path in sorted(_numbered(outdir), reverse=True)]
+    folders = [RunFolder(path) for path in paths if path.name.partition("-")[2] == name]
+    for folder in folders:
+        if not _changes(folder, recipe):
             return None if folder.finished() else folder
+    if folders and not folders[0].finished():
+        raise RunError(
+            f"the unfinished run {folders[0].path} has another recipe: {'; '.join(_changes(folders[0], recipe))}. "
+            "Give the same command to resume it, or --new to begin another"
+        )
     return None
 
 
-def _refuse_other_recipe(folder: RunFolder, recipe: dict[str, Any]) -> None:
+def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
+    """In what a run's recipe differs; in nothing where the run never got as far as writing one."""
     old = folder.recipe()
-    changed = [line for line in difference(old, recipe) if line.split(":")[0] not in FREE] if old else []
-    if changed:
-        raise RunError(
-            f"the unfinished run {folder.path} has another recipe: {'; '.join(changed)}. "
-            "Give the same command to resume it, or --new to begin another"
-        )
+    return [line for line in difference(old, recipe) if line.split(":")[0] not in FREE] if old else []
 
 
 def _numbered(outdir: Path) -> list[tuple[int, Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any, Protocol
 import torch
 
 from . import __version__, config, images, run_folder
+from .data.cache import cache_dir
 from .data.loader import Loader
-from .data.pack import Pack, pack
+from .data.pack import Pack, find_pack, pack
 from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
 from .models.ema import recalibrate
 from .models.weights import Pair, save_pair
 from .objectives.augment import augment
-from .planning import BlockRow, Plan, block_rows, networks, probe
+from .planning import BlockRow, Plan, block_rows, networks, probe, stream
 from .report.live import clock_text
-from .report.plots import plot_curves
+from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .training.checkpoint import Checkpoints
@@ -73,6 +73,9 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
             try:
                 return _Run(plan, packed, loader, folder, view, stop).go()
+            except torch.OutOfMemoryError:
+                advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
+                raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
             except OSError as error:
                 advice = "Free space or mend the folder, then give the same command"
                 raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
@@ -92,7 +95,7 @@ class _Run:
     def __post_init__(self) -> None:
         settings, shape = self.plan.recipe.train, self.plan.recipe.model
         self.checkpoints = Checkpoints(self.folder.state)
-        self.random = torch.Generator().manual_seed(settings.seed)
+        self.random = stream(settings.seed, "training")
         torch.manual_seed(settings.seed)  # dropout draws from the global generator
         fixed = torch.Generator().manual_seed(GRID_SEED)
         self.latents = torch.randn(settings.grid**2, shape.latent_dim, generator=fixed)
@@ -174,14 +177,18 @@ class _Run:
         """Batch-norm statistics of blocks about to be frozen, on what they will see: G's samples, and for D half
         target pictures and half samples, augmented as in training."""
         recipe, names = self.plan.recipe, self.plan.frozen
-        random = torch.Generator().manual_seed(recipe.train.seed)
+        if any(names):
+            self._say("taking the batch-norm statistics of the frozen blocks anew on the target")
+        random = stream(recipe.train.seed, "recalibration")
         reals = _loader(self.plan, self.packed)
         batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
 
         def latents() -> torch.Tensor:
+            self.stop.check("recalibrating")
             return torch.randn(batch, recipe.model.latent_dim, generator=random)
 
         def real() -> torch.Tensor:
+            self.stop.check("recalibrating")
             pictures = images.to_float(reals.next_batch())
             return augment(pictures, recipe.augment.operations, recipe.augment.p, random)
 
@@ -202,9 +209,11 @@ class _Run:
     def _snapshot(self, players: Players, images_seen: int) -> None:
         """The averaged generator with fresh statistics, its discriminator, a grid and the curves."""
         recipe, average = self.plan.recipe, players.ema.network
+        if not all(p.isfinite().all() for p in [*average.parameters(), *players.discriminator.parameters()]):
+            raise TrainingError(f"a weight is not finite at {images_seen / 1000:.2f} kimg")
         with self.plan.hardware.autocast():
             recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
-        label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg)
+        label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg, recipe.train.kimg)
         info: dict[str, Any] = {
             "kimg": images_seen / 1000,
             "recipe": recipe.name,
@@ -213,7 +222,7 @@ class _Run:
         }
         save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info))
         self._grid(players, f"fakes{label}.png")
-        with contextlib.suppress(ValueError):  # a run of less than two ticks has no curve yet
+        if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png")
 
     def _grid(self, players: Players, name: str) -> None:
@@ -230,6 +239,8 @@ def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
         stop.check("packing")
         view.packing(done, total)
 
+    if find_pack(plan.source, plan.pack_settings) is None:
+        view.say(f"decoding {len(plan.source):,} pictures into {cache_dir()}")
     packed = pack(plan.source, plan.pack_settings, workers=plan.recipe.data.workers, progress=progress)
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
@@ -242,8 +253,9 @@ def _loader(plan: Plan, packed: Pack, position: int = 0) -> Loader:
 
 
 def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
-    """What `recipe.json` holds and a resumption is compared with."""
-    return config.to_dict(plan.recipe) | {"pack": packed.key}
+    """What `recipe.json` holds and a resumption is compared with: also the pictures, and `auto` as it was resolved."""
+    precision = str(plan.hardware.dtype).removeprefix("torch.")
+    return config.to_dict(plan.recipe) | {"pack": packed.key, "precision": precision}
 
 
 def _lineage(plan: Plan) -> dict[str, Any] | None:

@@ -50,9 +50,9 @@ def generate(generator: Generator, z: Tensor) -> Tensor:
         generator: in eval mode.
         z: float32 [N, latent_dim].
     """
-    pictures = []
+    pictures, device = [], next(generator.parameters()).device
     for part in torch.split(z, CHUNK):
-        padded = functional.pad(part, (0, 0, 0, CHUNK - len(part)))
+        padded = functional.pad(part, (0, 0, 0, CHUNK - len(part))).to(device)
         pictures.append(images.to_uint8(generator(padded)[: len(part)]).cpu())
     return torch.cat(pictures)
 

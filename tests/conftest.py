@@ -48,8 +48,8 @@ class Outcome:
 
     @property
     def faults(self) -> list[str]:
-        """The lines of stderr, which must all be faults."""
-        lines = self.err.splitlines()
+        """The lines of stderr, which must all be faults but for the word that decoding begins."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("decoding ")]
         assert [line for line in lines if not line.startswith("error: ")] == []
         return [line.removeprefix("error: ") for line in lines]
 

@@ -81,8 +81,8 @@ class Witness:
                 os.kill(os.getpid(), self.signum)
 
 
-def train(name: str, settings: dict[str, str], outdir: str, witness: Witness | None = None) -> Path:
+def train(name: str, settings: dict[str, str], outdir: str, witness: Witness | None = None, new: bool = False) -> Path:
     """Train by a recipe `kind/name` without the command line; the settings are over those of `TINY`."""
     changes = [f"{key}={value}" for key, value in (TINY | settings).items()]
     recipe, origin = load_recipe_with_origin(None, name, changes)
-    return runs.run(planning.plan(recipe, origin, Path(outdir)), Path(outdir), witness or Witness())
+    return runs.run(planning.plan(recipe, origin, Path(outdir)), Path(outdir), witness or Witness(), new)

@@ -132,13 +132,13 @@ def test_extends_is_relative_to_the_file(tmp_path: Path, name: str) -> None:
     assert config.load(Bread, write(tmp_path / "a/child.toml", f'extends = "{name}"')).name == "here"
 
 
-def test_extends_finds_sibling_folders_and_then_the_search_path(tmp_path: Path) -> None:
-    write(tmp_path / "all/one/base.toml", "name = 'sibling'")
+def test_extends_looks_beside_the_file_and_then_along_the_search_path_but_not_at_strangers(tmp_path: Path) -> None:
+    write(tmp_path / "all/stranger/base.toml", "name = 'stranger'")
     write(tmp_path / "far/base.toml", "name = 'far'")
-    child = write(tmp_path / "all/two/child.toml", 'extends = "base"')
-    assert config.load(Bread, child, search=[tmp_path / "far"]).name == "sibling"
-    (tmp_path / "all/one/base.toml").unlink()
+    child = write(tmp_path / "all/mine/child.toml", 'extends = "base"')
     assert config.load(Bread, child, search=[tmp_path / "far"]).name == "far"
+    write(tmp_path / "all/mine/base.toml", "name = 'mine'")
+    assert config.load(Bread, child, search=[tmp_path / "far"]).name == "mine"
 
 
 def test_a_loop_of_extends_is_refused_with_its_chain(tmp_path: Path) -> None:

@@ -135,3 +135,23 @@ def test_a_fine_tune_begins_with_the_embedded_pair_of_64_pixels(cli: Cli) -> Non
     pair = load_pair(newest_snapshot(run))
     assert pair.model.resolution == 64
     assert {start for start, _ in block_rows(run).values()} == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("words", "blocks"),
+    [
+        (["--set", "model.resolution=32", "--freeze", "early"], "D d16"),
+        (["--set", "model.resolution=32", "--freeze-g-image", "1"], "G g32"),
+        (["--set", "model.latent_dim=12", "--freeze-g-latent", "1"], "G g4"),
+    ],
+)
+def test_a_block_that_was_drawn_anew_cannot_be_frozen(
+    cli: Cli, tiny: list[str], pair: Path, words: list[str], blocks: str
+) -> None:
+    done = cli(*FINETUNE, *tiny, "--from", pair, *words)
+    assert done.code == 2
+    assert f"{blocks}" in done.faults[0]
+    assert done.faults[0].endswith(
+        "cannot be frozen: drawn anew, because the source pair has another shape; freeze fewer"
+    )
+    assert not Path("runs").exists()

@@ -156,9 +156,18 @@ def test_an_unfinished_run_is_not_resumed_with_another_recipe(cli: Cli, tiny: li
     assert done.code == 2
     (fault,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert f"the unfinished run {FIRST} has another recipe: " in fault
-    assert 'augment.operations: [] -> ["color"]; optim.glr: 0.0002 -> 0.0001; pack: ' in fault
+    assert 'augment.operations: ["translation"] -> ["color"]; optim.glr: 0.0002 -> 0.0001; pack: ' in fault
     assert fault.endswith("Give the same command to resume it, or --new to begin another")
     assert tree(Path("runs")) == before
+
+
+def test_the_printed_command_resumes_its_run_also_when_another_was_begun_since(cli: Cli, tiny: list[str]) -> None:
+    for words in ([], ["--seed", "1", "--new"]):
+        with pytest.raises(Interrupted):
+            train("imagenet", {"train.seed": "1"} if words else {}, "runs", Witness(1, signal.SIGTERM), new=bool(words))
+    assert cli(*PRETRAIN, *tiny).code == 0
+    assert events(FIRST)[-1] == "finished"
+    assert events(Path("runs/00001-imagenet-builtin-covers"))[-1] == "interrupted"
 
 
 def test_a_run_in_use_is_not_touched(cli: Cli, tiny: list[str]) -> None:

@@ -185,6 +185,10 @@ def test_the_clock_in_a_file_name(images_seen: int, every_kimg: float, label: st
     assert kimg_label(images_seen, every_kimg) == label
 
 
+def test_the_last_snapshot_of_a_run_never_takes_the_name_of_the_one_before() -> None:
+    assert kimg_label(1_000, 1, 1.5) != kimg_label(1_504, 1, 1.5)
+
+
 def test_an_outdir_below_a_file_is_refused_and_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=re.escape(f"--outdir {tmp_path}/file/runs: {tmp_path}/file is a file, wanted")):

@@ -42,7 +42,7 @@ class Source(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of the content's identity: equal exactly when all pictures are."""
+        """SHA-256 (hexadecimal) of the content's identity: changes whenever a picture does."""
 
     def close(self) -> None:
         """Release files; nothing can be loaded afterwards."""

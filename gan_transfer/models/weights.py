@@ -57,6 +57,7 @@ def save_pair(folder: Path, pair: Pair, dtype: torch.dtype = torch.float32) -> N
         dtype: of the weights on disk; batch-norm statistics stay float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)  # written anew, the snapshot is unfinished again
     files = {GENERATOR: pair.generator, DISCRIMINATOR: pair.discriminator}
     for name, network in files.items():
         tensors = {k: _stored(k, v, dtype) for k, v in public_state(network).items()}
@@ -108,7 +109,7 @@ def read_config(folder: Path) -> tuple[Model, dict[str, Any]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         version = data.pop("format")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wrong = f"{type(error).__name__}: {error}"
         raise WeightsError(f"{path} is not the configuration of a pair ({wrong}). {AGAIN}") from None
     if version != FORMAT:
@@ -154,7 +155,7 @@ def _load(path: Path, network: Network, expected: str | None) -> None:
     """Check a file from the outside in - there, its kind, its checksum, its shapes - and load it."""
     if not path.is_file():
         raise WeightsError(f"{path} is missing; a pair is {CONFIG}, {GENERATOR} and {DISCRIMINATOR}. Get it again")
-    tensors = _read(path)
+    tensors = _read(path)  # first, because it says best what stands in the place of weights
     if expected is not None and (found := sha256(path)) != expected:
         raise WeightsError(f"{path} is damaged: its SHA-256 is {found[:12]}..., wanted {expected[:12]}... Get it again")
     wanted = {name: tuple(value.shape) for name, value in public_state(network).items()}

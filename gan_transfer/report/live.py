@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,7 +167,10 @@ def show_end(folder: Path) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if grids:
         console.print(f"samples: {grids[-1]}", markup=False)
-    console.print(f"next: gan-transfer sample --network {folder} --seeds 0-63 --grid 8x8 --output out", markup=False)
+    console.print(
+        f"next: gan-transfer sample --network {shlex.quote(str(folder))} --seeds 0-63 --grid 8x8 --output out",
+        markup=False,
+    )
     print(folder)
 
 

@@ -78,6 +78,7 @@ class Checkpoints:
                 tensors, clock = _read(path)
             except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
                 faults.append(f"{path.name} is damaged ({error})")
+                path.rename(path.with_suffix(".damaged"))  # it must not count as one of those kept
                 continue
             _put(players, tensors)
             random.set_state(tensors["random"])
@@ -123,6 +124,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if _digest(tensors) != metadata["sha256"]:
         raise ValueError("its checksum does not fit")
+    if not {"random", "random_global"} <= tensors.keys():
+        raise ValueError("it was written by another version")
     clock: dict[str, Any] = json.loads(metadata["clock"])
     if _name(clock) != path.name:
         raise ValueError("its clock does not fit its name")

@@ -78,7 +78,7 @@ class Step:
         """
         real = images.to_float(self.hardware.put(batch))
         with self.hardware.autocast():
-            fake = self.players.generator(self._latents(len(batch)))
+            fake = self.players.generator(self._latents(len(batch))).float()  # augmented as exactly as the reals
         penalised = (images_seen // len(batch)) % self.recipe.objective.penalty_interval == 0
         loss_d, penalty, real_logits, fake_logits = self._discriminator_step(real, fake.detach(), penalised)
         loss_g = self._generator_step(real, fake)

@@ -49,9 +49,15 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
         WeightsError: there is no such thing; says what is near.
     """
     kind, _, name = where.partition(":")
-    if kind == "builtin" and not Path(where).exists():
+    if kind == "builtin":  # ./builtin is a folder of that name
         return _embedded(name)
-    folder = Path(where).expanduser()
+    try:
+        return _in_folder(where, Path(where).expanduser())
+    except OSError as error:
+        raise WeightsError(f"no pair at {where!r}: {error.strerror}. Example: builtin") from None
+
+
+def _in_folder(where: str, folder: Path) -> tuple[Path, dict[str, str]]:
     if (folder / CONFIG).is_file():
         return folder, {}
     if (folder / "recipe.json").is_file():
@@ -194,7 +200,8 @@ def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target
         return old, ""
     if name == "g4.conv.weight" and old.shape[1:] == new.shape[1:]:
         rows = min(len(old), len(new))
-        return torch.cat([old[:rows], new[rows:]]), f"latent_dim {len(old)} -> {len(new)}, {rows} kept"
+        drawn = f", {len(new) - rows} rows drawn" if rows < len(new) else ""
+        return torch.cat([old[:rows], new[rows:]]), f"latent_dim {len(old)} -> {len(new)}, {rows} rows kept{drawn}"
     return None, ""
 
 

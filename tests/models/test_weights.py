@@ -294,3 +294,18 @@ def test_config_is_written_last(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         save_pair(tmp_path, drawn_pair())
     assert sorted(p.name for p in tmp_path.iterdir()) == [DISCRIMINATOR, GENERATOR]
+
+
+def test_a_snapshot_written_again_is_unfinished_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = drawn_pair()
+    save_pair(tmp_path, pair)
+    monkeypatch.setattr("gan_transfer.models.weights.write_json", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_pair(tmp_path, pair)
+    assert not (tmp_path / "config.json").exists()
+
+
+def _killed(path: Path, value: object) -> None:
+    raise KeyboardInterrupt

@@ -158,7 +158,8 @@ def test_another_latent_keeps_the_first_rows_of_the_first_block(latent_dim: int,
     assert new.shape[0] == latent_dim
     assert torch.equal(new[:kept], old[:kept])
     assert new[kept:].isfinite().all()
-    assert started(rows)["g4"] == f"converted: latent_dim 8 -> {latent_dim}, {kept} kept"
+    drawn = f", {latent_dim - kept} rows drawn" if latent_dim > kept else ""
+    assert started(rows)["g4"] == f"converted: latent_dim 8 -> {latent_dim}, {kept} rows kept{drawn}"
     assert {row.start for row in rows if row.block != "g4"} == {"kept"}
 
 
@@ -252,6 +253,16 @@ def test_a_run_without_a_snapshot_asks_for_patience(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(WeightsError, match="has no snapshot yet; wait for its first, or take builtin"):
         find(str(tmp_path))
+
+
+def test_a_folder_called_builtin_does_not_hide_the_embedded_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "builtin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find("builtin")[0].parent.name in ("pretrained", "_pretrained")
+    with pytest.raises(WeightsError, match="it holds: nothing"):
+        find("./builtin")
 
 
 def test_what_is_no_pair_is_told_with_what_is_there(tmp_path: Path) -> None:
