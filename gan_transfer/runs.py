@@ -259,11 +259,12 @@ def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
 
 
 def _lineage(plan: Plan) -> dict[str, Any] | None:
-    """What a fine-tuned pair came from."""
+    """What a fine-tuned pair came from. A snapshot may be published, so no path of this machine is written into it:
+    the checksums say which pair it was."""
     if plan.pair is None:
         return None
     return {
-        "pair": plan.recipe.transfer.source,
+        "pair": Path(plan.recipe.transfer.source).name,
         "kimg": plan.pair.info.get("kimg"),
         "sha256": plan.pair.info.get("sha256"),
     }
