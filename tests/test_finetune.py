@@ -53,7 +53,7 @@ def test_a_fine_tune_from_a_run_begins_with_its_newest_snapshot(cli: Cli, tiny: 
     cli(*PRETRAIN, *tiny)
     run = finetune(cli, *tiny, "--from", FIRST, "--kimg", 0.016)
     source = config(FIRST / "snapshots" / "000000.256")
-    assert config(newest_snapshot(run))["from"] == {"pair": str(FIRST), "kimg": 0.256, "sha256": source["sha256"]}
+    assert config(newest_snapshot(run))["from"] == {"pair": FIRST.name, "kimg": 0.256, "sha256": source["sha256"]}
 
 
 def test_pretraining_goes_on_with_a_pair_that_it_is_given(cli: Cli, tiny: list[str], pair: Path) -> None:
