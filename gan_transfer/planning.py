@@ -97,7 +97,8 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     made = Plan(recipe, origin, source, pair, chosen, frozen)
-    _check_frozen(block_rows(made, *networks(made)))
+    if any(frozen):  # only then is it worth building the networks here already
+        _check_frozen(block_rows(made, *networks(made)))
     return made
 
 
