@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 import torch
 
 from . import run_folder
+from .data import packed
 from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
-from .data.sources import Source, open_source
+from .data.source import Source
+from .data.sources import open_source
 from .errors import GanTransferError, RecipeError
 from .models.dcgan import Discriminator, Generator, Network
 from .models.weights import Pair
@@ -110,7 +112,8 @@ class Rehearsal:
         pictures: in the data source, broken ones included.
         img_per_sec: of training, measured over ten steps.
         eta_sec: for the whole run at that speed.
-        disk_bytes: for the pack (if it is not there already), checkpoints and snapshots.
+        pack_bytes: of the decoded pictures; 0 if they are there already.
+        run_bytes: of checkpoints and snapshots.
         blocks: the layer table.
         frozen: which blocks are frozen, in words.
     """
@@ -118,7 +121,8 @@ class Rehearsal:
     pictures: int
     img_per_sec: float
     eta_sec: float
-    disk_bytes: int
+    pack_bytes: int
+    run_bytes: int
     blocks: list[BlockRow]
     frozen: str
 
@@ -131,10 +135,11 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
         freeze.freeze(network, names)
     speed = probe(plan, generator, discriminator, steps)
     total = plan.recipe.train.kimg * 1000
-    present = find_pack(plan.source, plan.pack_settings) is not None
-    packed = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
-    disk = packed + _run_bytes(plan.recipe, generator, discriminator)
-    return Rehearsal(len(plan.source), speed, total / speed, disk, blocks, freeze.describe(*plan.frozen))
+    present = packed.ready(plan.source, plan.pack_settings) or find_pack(plan.source, plan.pack_settings)
+    to_pack = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
+    run_bytes = _run_bytes(plan.recipe, generator, discriminator)
+    words = freeze.describe(*plan.frozen)
+    return Rehearsal(len(plan.source), speed, total / speed, to_pack, run_bytes, blocks, words)
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -219,12 +224,13 @@ def _check_frozen(rows: list[BlockRow]) -> None:
 
 
 def _open_data(recipe: Recipe) -> Source:
-    if not recipe.data.source:
+    wanted = recipe.data.hub if recipe.data.source == "hf" else recipe.data.source
+    if not wanted:
         raise RecipeError(
-            f"the recipe {recipe.name} has no data of its own; give --data folder:PATH, --data zip:FILE "
-            "or --data idx:DIR. See: gan-transfer finetune --help"
+            f"the recipe {recipe.name} names no data (data.source = {recipe.data.source!r}); "
+            "give --data folder:PATH or another source. See: gan-transfer data ls"
         )
-    return open_source(recipe.data.source)
+    return open_source(wanted)
 
 
 def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) -> Recipe:

@@ -20,6 +20,7 @@ Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
 
 Resolution = Literal[16, 32, 64, 128, 256]
 Loss = Literal["non-saturating", "minimax", "hinge", "least-squares", "relativistic"]
+Crop = Literal["center", "celeba", "none"]
 Augmentation = Literal["color", "translation", "cutout"]
 
 
@@ -29,9 +30,11 @@ class Data:
 
     __pydantic_config__ = Forbid
     source: str = "builtin:covers"
-    """A data source `kind:where` (`folder:`, `zip:`, `idx:`, `builtin:`) or a plain path; empty: see `--data`."""
-    crop: Literal["center"] = "center"
-    """`center`: the largest centred square, then an antialiased resize."""
+    """A data source `kind:where` (see `gan-transfer data ls`), a plain path, or `hf` for the set named by `hub`."""
+    hub: str = ""
+    """The target's usual set on the Hugging Face Hub, `hf:org/name[@revision][:split]`; taken by `--data hf`."""
+    crop: Crop = "center"
+    """`center`: the largest centred square; `celeba`: the face in CelebA's aligned pictures; `none`: squashed."""
     mirror: bool = False
     """Flip half of the real pictures left to right. Off where text or handedness matters."""
     workers: Annotated[int, Ge(0)] = 0

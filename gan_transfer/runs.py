@@ -11,8 +11,9 @@ import torch
 
 from . import __version__, config, images, run_folder
 from .data.cache import cache_dir
-from .data.loader import Loader
-from .data.pack import Pack, find_pack, pack
+from .data.loader import Loader, check_batch
+from .data.pack import Pack, cached_pack, find_pack
+from .data.packed import ready
 from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
 from .models.ema import recalibrate
@@ -68,11 +69,11 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
     """
     with stop_signal() as stop:
         packed = _pack(plan, view, stop)
-        loader = _loader(plan, packed)
+        check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
         name = f"{plan.recipe.name}-{plan.source.name}"
         with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
             try:
-                return _Run(plan, packed, loader, folder, view, stop).go()
+                return _Run(plan, packed, folder, view, stop).go()
             except torch.OutOfMemoryError:
                 advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
                 raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
@@ -87,7 +88,6 @@ class _Run:
 
     plan: Plan
     packed: Pack
-    loader: Loader
     folder: RunFolder
     view: View
     stop: StopSignal
@@ -114,10 +114,8 @@ class _Run:
         for network, names in zip((generator, discriminator), self.plan.frozen, strict=True):
             freeze.freeze(network, names)
         players = make_players(generator, discriminator, recipe, self.plan.hardware)
-        if resuming:
-            self._restore(players)
-        else:
-            self._begin(players, blocks)
+        position = self._restore(players) if resuming else self._begin(players, blocks)
+        self.loader = _loader(self.plan, self.packed, position, self.plan.hardware.device)
         self._announce(players)
         step = Step(players, recipe, self.plan.hardware, self.random)
         progress = Progress(self.loader, step, self.random, {"pack": self.packed.key})
@@ -142,8 +140,8 @@ class _Run:
             advice = "lower --glr and --dlr" + ("" if exact else ", or take --precision float32,") + " with --new"
             raise TrainingError(f"{error}. The last good checkpoint is {good or 'none'}. Next: {advice}") from None
 
-    def _begin(self, players: Players, blocks: list[BlockRow]) -> None:
-        """Write what a run has before its first step."""
+    def _begin(self, players: Players, blocks: list[BlockRow]) -> int:
+        """Write what a run has before its first step; return its position, 0 images."""
         folder, recipe = self.folder, self.plan.recipe
         folder.write_json("recipe.json", _description(self.plan, self.packed))
         folder.write_json("origin.json", self.plan.origin)
@@ -152,16 +150,19 @@ class _Run:
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
         folder.event("started", version=__version__, torch=torch.__version__, device=str(self.plan.hardware.device))
+        return 0
 
-    def _restore(self, players: Players) -> None:
+    def _restore(self, players: Players) -> int:
+        """Take the newest good checkpoint; return its position, the images seen."""
         clock, faults = self.checkpoints.restore(players, self.random)
         for fault in faults:
             self._say(f"warning: {fault}; the checkpoint before it is used")
             self.folder.event("damaged checkpoint", message=fault)
         assert clock is not None, "restore() is only called where checkpoints are"
-        self.loader = _loader(self.plan, self.packed, clock["images_seen"])
-        self._say(f"resuming {self.folder.path} at {clock['images_seen'] / 1000:.2f} kimg")
-        self.folder.event("resumed", kimg=clock["images_seen"] / 1000)
+        seen: int = clock["images_seen"]
+        self._say(f"resuming {self.folder.path} at {seen / 1000:.2f} kimg")
+        self.folder.event("resumed", kimg=seen / 1000)
+        return seen
 
     def _announce(self, players: Players) -> None:
         """Say how long it will take, from a few steps on copies."""
@@ -172,6 +173,7 @@ class _Run:
             f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
             f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
+        self._say(f"pictures: {self.loader.describe()}")
 
     def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:
         """Batch-norm statistics of blocks about to be frozen, on what they will see: G's samples, and for D half
@@ -180,7 +182,7 @@ class _Run:
         if any(names):
             self._say("taking the batch-norm statistics of the frozen blocks anew on the target")
         random = stream(recipe.train.seed, "recalibration")
-        reals = _loader(self.plan, self.packed)
+        reals = _loader(self.plan, self.packed, 0, torch.device("cpu"))  # where the networks still are
         batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
 
         def latents() -> torch.Tensor:
@@ -239,17 +241,20 @@ def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
         stop.check("packing")
         view.packing(done, total)
 
+    if (given := ready(plan.source, plan.pack_settings)) is not None:
+        return given
     if find_pack(plan.source, plan.pack_settings) is None:
         view.say(f"decoding {len(plan.source):,} pictures into {cache_dir()}")
-    packed = pack(plan.source, plan.pack_settings, workers=plan.recipe.data.workers, progress=progress)
+    workers = plan.recipe.data.workers
+    packed = cached_pack(plan.source, plan.pack_settings, workers=workers, progress=progress, say=view.say)
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
     return packed
 
 
-def _loader(plan: Plan, packed: Pack, position: int = 0) -> Loader:
-    settings = plan.recipe.train
-    return Loader(packed.images, settings.batch, settings.seed, plan.recipe.data.mirror, position)
+def _loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Loader:
+    settings, mirror = plan.recipe.train, plan.recipe.data.mirror
+    return Loader(packed.images, settings.batch, settings.seed, mirror=mirror, position=position, device=device)
 
 
 def _description(plan: Plan, packed: Pack) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class StopSignal:
     def check(self, where: str) -> None:
         """Raise `Interrupted` if a signal has come; for work that can be stopped anywhere."""
         if self.signum:
-            raise Interrupted(self.signum, f"stopped while {where}; nothing half-written is left")
+            raise Interrupted(self.signum, f"stopped while {where}")
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """The handler."""

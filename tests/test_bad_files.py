@@ -33,7 +33,7 @@ def zip_of(path: Path, **entries: bytes) -> None:
 
 def test_a_missing_data_path_is_named(refused: Refused) -> None:
     assert refused(*FROM, "--data", "gone") == [
-        "data path 'gone' does not exist; give a folder, a .zip file or an idx file: --data PATH"
+        "data path 'gone' does not exist; give a folder or a .zip, .tar, .parquet or idx file: --data PATH"
     ]
 
 
@@ -56,7 +56,7 @@ def test_an_unreadable_folder_is_named(refused: Refused, home: Path) -> None:
         ("text", "holds no pictures but 2 files (no suffix 1, .txt 1)"),
         ("text.zip", "holds no pictures but 1 file (.txt 1); give a zip file with for instance .jpg or .png files"),
         ("cut.zip", "is not a whole zip file (File is not a zip file); copy or download it again"),
-        ("text/a.txt", "is neither a folder, a .zip file nor an idx file; name its kind: --data KIND:PATH"),
+        ("text/a.txt", "is not a folder or a .zip, .tar, .parquet or idx file; name its kind: --data KIND:PATH"),
         ("floder:empty", "data source kind 'floder' is not known; did you mean 'folder'?"),
         ("builtin:cover", "built-in data 'builtin:cover' is not known; did you mean 'covers'?"),
         ("builtin:covers?count=0", "must be a whole number 1 to 1000000, got '0'"),
@@ -116,7 +116,7 @@ def test_too_many_broken_pictures_stop_before_a_run_is_begun(
     (fault,) = done.faults
     assert "3 of 20 pictures are broken, at most 10% may be; 17.png: not a picture" in fault
     assert not (home / "runs").exists()
-    assert [path for path, content in tree(cache).items() if content is not None] == []
+    assert {path.name for path, content in tree(cache).items() if content is not None} == {".lock"}
 
 
 def test_a_disk_too_small_for_the_cache_is_told_before_anything_is_drawn(

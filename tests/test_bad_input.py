@@ -46,7 +46,16 @@ def test_a_recipe_file_that_is_missing_is_named(refused: Refused) -> None:
 
 def test_a_recipe_without_data_asks_for_them(cli: Cli, tiny: list[str]) -> None:
     (fault,) = cli("finetune", "--target", "celeba", *FROM, *tiny, "--data", "").faults
-    assert fault.startswith("the recipe celeba has no data of its own; give --data folder:PATH, --data zip:FILE")
+    assert fault == (
+        "the recipe celeba names no data (data.source = ''); "
+        "give --data folder:PATH or another source. See: gan-transfer data ls"
+    )
+
+
+def test_a_recipe_without_a_hub_set_says_so(cli: Cli, tiny: list[str], home: Path) -> None:
+    (home / "mine.toml").write_text('[data]\nsource = "hf"\n')
+    (fault,) = cli("finetune", "--target", "mine.toml", *FROM, *tiny, "--data", "hf").faults
+    assert fault.startswith("the recipe mine names no data (data.source = 'hf'); give --data folder:PATH")
 
 
 # Settings

@@ -17,7 +17,7 @@ FLOORS = [
     {"training", "transfer"},
     {"hub", "report", "run_folder"},
     {"planning"},
-    {"runs", "sampling", "bench", "study"},
+    {"runs", "sampling", "bench", "bench_data", "study"},
     {"cli"},
     {"__main__"},
 ]

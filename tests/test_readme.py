@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
-COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|bench|recipes)[^`\n]*")
+COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|data|bench|recipes)[^`\n]*")
 
 
 def commands(text: str) -> list[str]:
@@ -44,10 +44,17 @@ SAID = {
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
     """The command that some words name, and its parameters as the real command line reads them; nothing is run."""
     command: Any = get_command(app)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and words:
         name, *words = words
         command = command.commands[name]
     return command.name, command.make_context(command.name, words).params
+
+
+def parameters(group: Any, name: str) -> list[Any]:
+    """The parameters of a command, or of all commands of a group."""
+    command = group.commands[name]
+    inner = [p for below in getattr(command, "commands", {}) for p in parameters(command, below)]
+    return [*command.params, *inner]
 
 
 def fenced(text: str, kind: str = "") -> list[str]:
@@ -86,8 +93,8 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    sampling = {"--network", "--seeds", "--grid", "--output", "--interpolate"}
-    assert told - known - sampling == set()
+    others = {word for name in ("sample", "data") for p in parameters(get_command(app), name) for word in p.opts}
+    assert told - known - others == set()
 
 
 @pytest.mark.parametrize("target", [path.stem for path in RECIPES if path.parent.name == "finetune"])

@@ -12,8 +12,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
-from . import recipes
-from .bench import bench
+from . import bench, data, recipes
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -30,8 +29,10 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
-app.command("bench")(bench)
+
+app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,24 +1,33 @@
-"""`gan-transfer bench`."""
+"""`gan-transfer bench` and `gan-transfer bench data`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import options
 
+app = typer.Typer(help="Time this machine.")
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     batch: Annotated[int, typer.Option("--batch", min=2, help="Images in a step.")] = 64,
     rounds: Annotated[int, typer.Option("--rounds", min=3, help="Alternations between the two loops.")] = 9,
     norm_d: Annotated[str, typer.Option("--norm-d", help="Discriminator: batch, spectral or none.")] = "batch",
     device: options.Device = None,
     precision: options.Precision = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time a training step against the textbook DCGAN loop, alternately, on this machine."""
+    if context.invoked_subcommand:
+        return
     import dataclasses
 
     from .. import config
@@ -39,3 +48,48 @@ def bench(
     print(f"{'textbook':<10} {found.textbook:.0f} img/s (float32)")
     print(f"{'ours':<10} {found.ours:.0f} img/s")
     print(f"{'ratio':<10} {found.ratio:.2f} (rounds from {found.low:.2f} to {found.high:.2f})")
+
+
+@app.command()
+def data(
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="Folder or .zip file of photographs; default: drawn covers.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=64, help="Files to pack, the pictures repeated.")] = 3000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Most decoding threads.")] = 2,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Alternations of the packing.")] = 3,
+    folder: Annotated[Path, typer.Option("--folder", help="Where a sparse file of 15.7 GB may lie.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Time the data path: packing against torchvision's ImageFolder, batches, waiting, and ImageNet's size."""
+    import dataclasses
+
+    from .. import bench_data
+    from ..bench import machine
+    from ..training import hardware
+
+    chosen = hardware.choose("auto", "auto")
+    packing = list(bench_data.compare_packing(pictures, count, tuple(sorted({1, workers})), rounds))
+    speed, share = bench_data.loader_speed(), bench_data.waiting(chosen)
+    scale = bench_data.imagenet_scale(folder)
+    scaling = packing[-1].ours / packing[0].ours
+    about = machine(chosen)
+    if as_json:
+        rows = [dataclasses.asdict(row) for row in packing]
+        figures = {"packing": rows, "scaling": scaling, "loader": speed, "waiting": share}
+        print(json.dumps(about | figures | {"imagenet": dataclasses.asdict(scale)}))
+        return
+    for key, value in about.items():
+        print(f"{key:<10} {value}")
+    for row in packing:
+        print(
+            f"{'packing':<10} {row.ours:.0f} pictures/s with {row.workers} workers, textbook {row.textbook:.0f}, "
+            f"ratio {row.ratio:.2f}"
+        )
+    print(f"{'scaling':<10} {scaling:.2f} times the speed with {packing[-1].workers} workers")
+    print(f"{'loader':<10} {speed:,.0f} img/s in batches of 128 from a memory map, one thread")
+    print(f"{'waiting':<10} {share:.2%} of the training time at 64 x 64")
+    print(
+        f"{'ImageNet':<10} {scale.pictures:,} pictures, {scale.gigabytes:.1f} GB: open in {scale.open_sec:.3f} s, "
+        f"{scale.img_per_sec:,.0f} img/s, {scale.memory_gb:.2f} GB of memory"
+    )

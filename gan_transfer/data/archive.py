@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
 from ..errors import DataError
 from .decode import MAX_FILE_BYTES, is_picture, open_image
-from .paths import describe_suffixes, printable, reason, resolve, slug, unreadable
+from .paths import check_inside, describe_suffixes, printable, reason, resolve, slug, unreadable
 
 SUSPECT_BYTES = 50 * 10**6
 """Entries larger than this must not be packed tighter than `MAX_RATIO`."""
@@ -36,6 +35,7 @@ class ZipSource:
         """
         path = resolve(where)
         self.spec = f"zip:{path}"
+        self.origin = f"zip:{printable(path.name)}"
         self.name = slug(path.stem)
         self._lock = threading.Lock()
         self._archive = _open(path)
@@ -47,6 +47,9 @@ class ZipSource:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def fetch(self) -> None:
+        """Nothing to do: the pictures lie here."""
 
     def label(self, index: int) -> str:
         """The entry's name, on one line."""
@@ -94,11 +97,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 def _pictures(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     files = [entry for entry in archive.infolist() if not entry.is_dir()]
     for entry in archive.infolist():
-        if _points_outside(entry.orig_filename):
-            raise DataError(
-                f"'{printable(str(path))}' is refused: its entry '{printable(entry.orig_filename)}' points outside "
-                "the archive (absolute path, backslash, drive or '..'); pack the pictures anew with relative names"
-            )
+        check_inside(path, entry.orig_filename)
     pictures = [entry for entry in files if is_picture(entry.filename)]
     if not pictures:
         raise DataError(
@@ -106,12 +105,6 @@ def _pictures(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
             "give a zip file with for instance .jpg or .png files: --data zip:PATH"
         )
     return sorted(pictures, key=lambda entry: os.fsencode(entry.filename))
-
-
-def _points_outside(name: str) -> bool:
-    return (
-        name.startswith("/") or "\\" in name or bool(re.match("[A-Za-z]:", name)) or ".." in PurePosixPath(name).parts
-    )
 
 
 def _check(entry: zipfile.ZipInfo) -> None:

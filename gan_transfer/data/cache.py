@@ -7,14 +7,25 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..errors import DataError
 from .paths import printable, reason, slug
 
 SPARE_BYTES = 64 * 2**20
 """Disk left free beside what is written."""
+
+ANOTHER_CACHE = "set GAN_TRANSFER_CACHE to a folder on another disk"
+"""What to do when the disk of the cache is too small."""
+
+LOCK = ".lock"
+"""Name of the lock in a folder that one process at a time may write."""
+
+POLL_SECONDS = 0.2
+"""Between two attempts to get a lock."""
 
 _HOST = slug(platform.node())  # process numbers mean something on their own machine only
 
@@ -55,8 +66,38 @@ def temporary_sibling(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def locked(folder: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a folder that is there; while another process holds it, `wait` is called again and again.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=POLL_SECONDS)
+        except Timeout:
+            wait()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def cache_errors(folder: Path) -> Iterator[None]:
     """Tell a full disk or a folder that cannot be written, in one line.
+
+    Raises:
+        DataError: in place of an OSError.
+    """
+    with write_errors(f"cache folder '{printable(str(folder))}'", f"{ANOTHER_CACHE} or with permission to write"):
+        yield
+
+
+@contextlib.contextmanager
+def write_errors(what: str, advice: str) -> Iterator[None]:
+    """The same for a place of any name, with the advice to follow.
 
     Raises:
         DataError: in place of an OSError.
@@ -64,25 +105,22 @@ def cache_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader of the progress went away; the cache is not at fault
+        raise  # the reader of the progress went away; the disk is not at fault
     except OSError as error:
-        raise DataError(
-            f"cache folder '{printable(str(folder))}' cannot be written: {reason(error)}; "
-            "set GAN_TRANSFER_CACHE to a folder on another disk or with permission to write"
-        ) from None
+        raise DataError(f"{what} cannot be written: {reason(error)}; {advice}") from None
 
 
-def check_room(folder: Path, what: str, need: int) -> None:
-    """Check that `need` bytes and `SPARE_BYTES` are free where `folder` lies.
+def check_room(folder: Path, what: str, need: int, advice: str = ANOTHER_CACHE) -> None:
+    """Check that `need` bytes and `SPARE_BYTES` are free where `folder` lies or is to be made.
 
     Raises:
         DataError: they are not; `what` names the thing that needs them.
     """
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
     if free < need + SPARE_BYTES:
         raise DataError(
             f"{what} needs {(need + SPARE_BYTES) / 1e9:.2f} GB, {free / 1e9:.2f} GB free "
-            f"at '{printable(str(folder))}'; set GAN_TRANSFER_CACHE to a folder on another disk"
+            f"at '{printable(str(folder))}'; {advice}"
         )
 
 

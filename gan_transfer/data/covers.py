@@ -78,8 +78,16 @@ class CoversSource:
             return "builtin:covers"
         return f"builtin:covers?count={self.count}&seed={self.seed}"
 
+    @property
+    def origin(self) -> str:
+        """The spec, which holds no path."""
+        return self.spec
+
     def __len__(self) -> int:
         return self.count
+
+    def fetch(self) -> None:
+        """Nothing to do: covers are drawn here."""
 
     def label(self, index: int) -> str:
         """A name for one cover that tells its family, such as `0042-stripes`."""

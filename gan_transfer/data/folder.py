@@ -39,6 +39,7 @@ class FolderSource:
         if not self._root.is_dir():
             raise DataError(f"folder:{printable(where)} is a file, wanted a folder; see zip:FILE and idx:FILE")
         self.spec = f"folder:{self._root}"
+        self.origin = f"folder:{printable(self._root.name)}"
         self.name = slug(self._root.name)
         names = sorted(_names(self._root), key=os.fsencode)
         self._files = [file for name in names if is_picture(name) and (file := _look(self._root, name))]
@@ -50,6 +51,9 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def fetch(self) -> None:
+        """Nothing to do: the pictures lie here."""
 
     def label(self, index: int) -> str:
         """The path below the folder, on one line."""

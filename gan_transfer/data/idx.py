@@ -40,11 +40,15 @@ class IdxSource:
         place = resolve(where)
         self._path = _choose(place) if place.is_dir() else place
         self.spec = f"idx:{place}"
+        self.origin = f"idx:{printable(place.name)}"
         self.name = slug(place.name.removesuffix(".gz"))
         self._images = _read(self._path)
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def fetch(self) -> None:
+        """Nothing to do: the file was read."""
 
     def label(self, index: int) -> str:
         """The file's name and the picture's number in it."""

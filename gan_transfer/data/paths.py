@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Iterable
+import urllib.parse
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from ..errors import DataError
+from ..errors import DataError, did_you_mean
+
+PLACES = "a folder or a .zip, .tar, .parquet or idx file"
+"""What a plain path may lead to, for messages."""
 
 
 def resolve(where: str) -> Path:
@@ -19,15 +23,13 @@ def resolve(where: str) -> Path:
         DataError: the text is empty, nothing is there, or it cannot be looked at.
     """
     if not where.strip():
-        raise DataError("the data path is empty; give a folder, a .zip file or an idx file: --data folder:PATH")
+        raise DataError(f"the data path is empty; give {PLACES}: --data PATH")
     try:
         given = Path(where).expanduser()
         path = given.resolve() if given.name in ("", "..") else given.parent.resolve() / given.name
         path.stat()
     except FileNotFoundError:
-        raise DataError(
-            f"data path '{printable(where)}' does not exist; give a folder, a .zip file or an idx file: --data PATH"
-        ) from None
+        raise DataError(f"data path '{printable(where)}' does not exist; give {PLACES}: --data PATH") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise unreadable(where, error) from None
     return path
@@ -51,7 +53,7 @@ def printable(text: str) -> str:
 def reason(error: BaseException) -> str:
     """What went wrong, on one line and without the path that an OSError repeats."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(text) or type(error).__name__
+    return printable(" ".join(text.split())) or type(error).__name__
 
 
 def slug(text: str) -> str:
@@ -66,3 +68,34 @@ def describe_suffixes(names: Iterable[str]) -> str:
         return "no files at all"
     common = ", ".join(f"{printable(suffix)} {count}" for suffix, count in counts.most_common(5))
     return f"{counts.total()} {'file' if counts.total() == 1 else 'files'} ({common})"
+
+
+def check_inside(archive: Path, name: str) -> None:
+    """Check that an entry of an archive lies inside it: a relative path without `..`, backslash or drive.
+
+    Raises:
+        DataError: it points outside; the whole archive is refused, as nobody packs pictures like that.
+    """
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name) or ".." in parts:
+        raise DataError(
+            f"'{printable(str(archive))}' is refused: its entry '{printable(name)}' points outside "
+            "the archive (absolute path, backslash, drive or '..'); pack the pictures anew with relative names"
+        )
+
+
+def split_options(kind: str, text: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Take `where?key=value&key=value` apart: where and its options.
+
+    Raises:
+        DataError: an option is not among the known, or has no value.
+    """
+    where, _, query = text.partition("?")
+    try:
+        options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise DataError(f"options of '{kind}:{printable(text)}' are not of the form ?key=value&key=value") from None
+    for key in options:
+        if key not in known:
+            raise DataError(f"option {key!r} of {kind}: data is not known; {did_you_mean(key, known)}")
+    return where, options

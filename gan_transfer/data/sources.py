@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
-
-from PIL import Image
 
 from ..errors import DataError, did_you_mean
 from .archive import ZipSource
+from .celeba import CelebaSource
 from .decode import is_picture
 from .folder import FolderSource
 from .idx import IdxSource, is_idx_name
-from .paths import printable, resolve, unreadable
-
-
-class Source(Protocol):
-    """A numbered set of pictures that can be loaded from several threads at once."""
-
-    @property
-    def spec(self) -> str:
-        """Canonical `kind:where`, with an absolute path; opens the same source again."""
-
-    @property
-    def name(self) -> str:
-        """Short name of a-z, 0-9 and hyphens, for the run folder."""
-
-    def __len__(self) -> int: ...
-
-    def label(self, index: int) -> str:
-        """What to call a picture in a list for people: its relative path, on one line."""
-
-    def load(self, index: int, hint: int | None = None) -> Image.Image:
-        """Decode one picture fully; `hint` is the resolution it will be cropped and resized to.
-
-        Raises:
-            OSError, ValueError or another Exception of a decoder: the picture is broken.
-        """
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of the content's identity: changes whenever a picture does."""
-
-    def close(self) -> None:
-        """Release files; nothing can be loaded afterwards."""
+from .paths import PLACES, printable, resolve, split_options, unreadable
+from .shards import is_pattern
+from .source import Source
+from .tar import SUFFIXES as TAR_SUFFIXES
+from .tar import TarSource
 
 
 def open_source(text: str) -> Source:
-    """Open a data source given as `kind:where` or as a plain path to a folder, a .zip file or an idx file.
+    """Open a data source given as `kind:where` or as a plain path, whose kind is then seen from names alone.
 
     Raises:
         DataError: the kind is not known, or the place is missing, unreadable or without pictures.
@@ -62,7 +33,7 @@ def open_source(text: str) -> Source:
             f"data source kind '{kind}' is not known; {did_you_mean(kind, READERS)} "
             f"(--data KIND:WHERE with {', '.join(READERS)}, or a path that begins with ./ or /)"
         )
-    return READERS[_recognise(resolve(text))](text)
+    return READERS[_recognise(text)](text)
 
 
 def open_builtin(where: str) -> Source:
@@ -71,21 +42,54 @@ def open_builtin(where: str) -> Source:
     Raises:
         DataError: the name or an option is not known, or a value is out of range.
     """
-    name, _, query = where.partition("?")
+    name = where.partition("?")[0]
     if name not in BUILTIN_OPTIONS:
         raise DataError(
             f"built-in data 'builtin:{printable(name)}' is not known; {did_you_mean(name, BUILTIN_OPTIONS)}"
         )
-    options = _options(where, query, BUILTIN_OPTIONS[name])
+    allowed = BUILTIN_OPTIONS[name]
+    _, given = split_options("builtin", where, allowed)
+    options = {key: _number(key, value, allowed[key]) for key, value in given.items()}
     from .covers import CoversSource  # drawing code that most runs on real pictures never need
 
     return CoversSource(**options)
 
 
+def _parquet(where: str) -> Source:
+    from .parquet import ParquetSource  # imports pyarrow
+
+    return ParquetSource(where)
+
+
+def _hf(where: str) -> Source:
+    from .hub import HubSource  # imports huggingface_hub
+
+    return HubSource(where)
+
+
+def _torchvision(where: str) -> Source:
+    from .torchvision_sets import TorchvisionSource  # imports torch and torchvision
+
+    return TorchvisionSource(where)
+
+
+def _pack(where: str) -> Source:
+    from .packed import PackSource
+
+    return PackSource(where)
+
+
 READERS: dict[str, Callable[[str], Source]] = {
     "folder": FolderSource,
     "zip": ZipSource,
+    "tar": TarSource,
+    "wds": TarSource,
+    "parquet": _parquet,
+    "hf": _hf,
     "idx": IdxSource,
+    "celeba": CelebaSource,
+    "torchvision": _torchvision,
+    "pack": _pack,
     "builtin": open_builtin,
 }
 """Readers by kind: where -> an open source."""
@@ -95,40 +99,68 @@ BUILTIN_OPTIONS: dict[str, dict[str, range]] = {
 }
 """Built-in data by name: the allowed values of each option."""
 
+ENDINGS: dict[str, str] = {
+    "img_align_celeba.zip": "celeba",
+    ".zip": "zip",
+    **dict.fromkeys(TAR_SUFFIXES, "tar"),
+    ".parquet": "parquet",
+    **dict.fromkeys(("idx3-ubyte", "idx3-ubyte.gz", "idx1-ubyte", "idx1-ubyte.gz"), "idx"),
+}
+"""The kind of a plain path by the end of its name, the first that fits; labels (idx1) are answered by their reader."""
 
-def _recognise(path: Path) -> str:
-    if path.is_dir():
-        return "idx" if _holds_idx(path) else "folder"
-    if path.suffix.lower() == ".zip":
-        return "zip"
-    if re.search("idx[13]-ubyte", path.name):  # also labels, given by mistake: the reader says so
-        return "idx"
-    raise DataError(
-        f"data path '{printable(str(path))}' is neither a folder, a .zip file nor an idx file; "
-        f"name its kind: --data KIND:PATH with one of {', '.join(READERS)}"
-    )
+KINDS: dict[str, str] = {
+    "folder:DIR": "every picture below a folder",
+    "zip:FILE": "every picture in a zip file, read in place",
+    "tar:PATH": "tar files, read in place: a file, a folder, a glob, a range such as train-{0000..1023}.tar",
+    "wds:PATH": "the same for WebDataset's shards",
+    "parquet:PATH": "the column of pictures in parquet files: a file or a folder",
+    "hf:ORG/NAME": "a data set on the Hugging Face Hub; @REVISION and :SPLIT may follow",
+    "idx:PATH": "MNIST's idx files, plain or gzip: a file or a folder",
+    "celeba:PATH": "img_align_celeba as a zip file or a folder; ?split=train, valid, test or all may follow",
+    "torchvision:NAME": "a data set of torchvision, such as cifar10, downloaded if need be; ?root=DIR may follow",
+    "pack:DIR": "what gan-transfer data pack has written",
+    "builtin:covers": "drawn album covers; ?count=N&seed=N may follow",
+}
+"""What each kind reads, for people: usage -> meaning."""
 
 
-def _holds_idx(folder: Path) -> bool:
+def _recognise(text: str) -> str:
+    if is_pattern(text) and (kind := _kind_of_file(text)):
+        return kind
+    path = resolve(text)
+    kind = _kind_of_folder(path) if path.is_dir() else _kind_of_file(path.name)
+    if kind is None:
+        raise DataError(
+            f"data path '{printable(str(path))}' is not {PLACES}; "
+            f"name its kind: --data KIND:PATH with one of {', '.join(READERS)}"
+        )
+    return kind
+
+
+def _kind_of_file(name: str) -> str | None:
+    return next((kind for ending, kind in ENDINGS.items() if name.lower().endswith(ending)), None)
+
+
+def _kind_of_folder(folder: Path) -> str:
     try:
-        names = [path.name for path in folder.iterdir()]
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     except OSError as error:
         raise unreadable(folder, error) from None
-    return any(map(is_idx_name, names)) and not any(map(is_picture, names))
+    if {"index.json", "images.npy"} <= names:
+        return "pack"
+    if any(map(is_picture, names)):
+        return "folder"
+    if any(map(is_idx_name, names)):
+        return "idx"
+    if any((folder / name).is_dir() for name in names):
+        return "folder"
+    kinds = {_kind_of_file(name) for name in names}
+    return next((kind for kind in ("tar", "parquet") if kind in kinds), "folder")
 
 
-def _options(where: str, query: str, allowed: dict[str, range]) -> dict[str, int]:
-    try:
-        pairs = urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError:
-        raise DataError(f"options of 'builtin:{printable(where)}' are not of the form ?key=value&key=value") from None
-    return {key: _option(key, value, allowed) for key, value in pairs}
-
-
-def _option(key: str, value: str, allowed: dict[str, range]) -> int:
-    if key not in allowed:
-        raise DataError(f"option {key!r} of built-in data is not known; {did_you_mean(key, allowed)}")
-    lowest, highest = allowed[key][0], allowed[key][-1]
-    if not value.isdecimal() or int(value) not in allowed[key]:
-        raise DataError(f"option {key!r} of built-in data must be a whole number {lowest} to {highest}, got {value!r}")
+def _number(key: str, value: str, allowed: range) -> int:
+    if not value.isdecimal() or int(value) not in allowed:
+        raise DataError(
+            f"option {key!r} of builtin: data must be a whole number {allowed[0]} to {allowed[-1]}, got {value!r}"
+        )
     return int(value)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 PLAIN_SECONDS = 10.0  # between two plain lines
-COLUMNS = ("kimg", "img/s", "ETA", "loss D", "loss G", "D(x)", "D(G(z))", "memory")
+COLUMNS = ("kimg", "img/s", "wait", "ETA", "loss D", "loss G", "D(x)", "D(G(z))", "memory")
 ROWS = 8  # ticks in the live table
 
 
@@ -105,7 +106,8 @@ class TerminalView:
             self.say(f"{line['kimg']:.1f}/{total_kimg:g} kimg  " + "  ".join(f"{k} {v}" for k, v in cells))
 
     def _table(self, total_kimg: float) -> Table:
-        table = Table(*COLUMNS, title=None, header_style="bold")
+        # Narrow, so that 80 characters hold it.
+        table = Table(*COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
         for line in self._lines:
             table.add_row(*tick_cells(line, total_kimg))
         return table
@@ -116,6 +118,7 @@ def tick_cells(line: dict[str, float], total_kimg: float) -> list[str]:
     return [
         f"{line['kimg']:.1f}/{total_kimg:g}",
         f"{line['img_per_sec']:.0f}",
+        f"{line['data_wait'] * 100:.1f} %",
         clock_text(line["eta_sec"]),
         f"{line['loss_d']:.3f}",
         f"{line['loss_g']:.3f}",
@@ -157,7 +160,9 @@ def show_rehearsal(plan: Any, found: Any) -> None:
     console.print(f"pictures    {found.pictures:,} ({kimg * 1000 / found.pictures:.1f} epochs in {kimg:g} kimg)")
     console.print(f"speed       {found.img_per_sec:.0f} img/s on {plan.hardware.describe()}, measured over 10 steps")
     console.print(f"ETA         {clock_text(found.eta_sec)}, without packing and snapshots")
-    console.print(f"disk        {found.disk_bytes / 1e9:.2f} GB for pack, checkpoints and snapshots")
+    made = f"{found.pack_bytes / 1e9:.2f} GB of decoded pictures" if found.pack_bytes else "there already"
+    console.print(f"pack        {made}")
+    console.print(f"disk        {found.run_bytes / 1e9:.2f} GB for checkpoints and snapshots")
     console.print("dry run: nothing was written")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -67,28 +68,31 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
         TrainingError: a loss or a weight is not finite.
     """
     loader, total = progress.loader, settings.kimg * 1000
-    while loader.position < total:
-        # Stop between two steps, never inside one.
-        if signum := hooks.stop():
-            progress.save(checkpoints)
-            return signum
+    with loader.prefetching():
+        while loader.position < total:
+            # Stop between two steps, never inside one.
+            if signum := hooks.stop():
+                progress.save(checkpoints)
+                return signum
 
-        # Learn from one batch.
-        seen = loader.position
-        batch = loader.next_batch()
-        telemetry.add(progress.step(batch, seen), len(batch))
-        seen = loader.position
-        last = seen >= total
+            # Learn from one batch.
+            seen = loader.position
+            begin = time.perf_counter()
+            batch = loader.next_batch()
+            waited = time.perf_counter() - begin
+            telemetry.add(progress.step(batch, seen), settings.batch, waited)
+            seen = loader.position
+            last = seen >= total
 
-        snapshot = last or due(seen, settings.batch, settings.snapshot_kimg)
+            snapshot = last or due(seen, settings.batch, settings.snapshot_kimg)
 
-        # Say how it goes; a loss that is not finite ends the run here, before anything of it is kept.
-        if snapshot or due(seen, settings.batch, settings.tick_kimg):
-            hooks.tick(telemetry.tick(seen))
+            # Say how it goes; a loss that is not finite ends the run here, before anything of it is kept.
+            if snapshot or due(seen, settings.batch, settings.tick_kimg):
+                hooks.tick(telemetry.tick(seen))
 
-        # Keep what was learned: for others, then for ourselves.
-        if snapshot:
-            hooks.snapshot(seen)
-        if last or due(seen, settings.batch, settings.checkpoint_kimg):
-            progress.save(checkpoints)
+            # Keep what was learned: for others, then for ourselves.
+            if snapshot:
+                hooks.snapshot(seen)
+            if last or due(seen, settings.batch, settings.checkpoint_kimg):
+                progress.save(checkpoints)
     return 0

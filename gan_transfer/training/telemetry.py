@@ -30,15 +30,19 @@ class Telemetry:
         self.path, self.total = path, total
         self._sums: Tensor | None = None
         self._steps = self._images = 0
+        self._waited = 0.0
         self._start = self._last = time.perf_counter()
         self._first_images = images_seen
         _drop_later_lines(path, images_seen)
 
-    def add(self, statistics: Tensor, images: int) -> None:
-        """Add one step's statistics [5]; nothing is copied from the device."""
+    def add(self, statistics: Tensor, images: int, waited: float) -> None:
+        """Add one step's statistics [5], its images, and the seconds that it waited for them; nothing is copied from
+        the device.
+        """
         self._sums = statistics if self._sums is None else self._sums + statistics
         self._steps += 1
         self._images += images
+        self._waited += waited
 
     def tick(self, images_seen: int) -> dict[str, float]:
         """Average since the last tick, write the line, and return it.
@@ -50,6 +54,7 @@ class Telemetry:
         now = time.perf_counter()
         seconds = max(now - self._last, 1e-9)
         line: dict[str, float] = {"kimg": images_seen / 1000, "img_per_sec": round(self._images / seconds, 1)}
+        line["data_wait"] = round(self._waited / seconds, 4)
         line |= {name: round(value, 6) for name, value in zip(STATISTICS, means, strict=True)}
         finite = all(math.isfinite(value) for value in means)
         done, elapsed = images_seen - self._first_images, now - self._start
@@ -57,7 +62,7 @@ class Telemetry:
         line["memory_gb"] = round(memory_gb(), 3)
         line["time"] = round(time.time(), 1)
         append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
-        self._sums, self._steps, self._images, self._last = None, 0, 0, now
+        self._sums, self._steps, self._images, self._waited, self._last = None, 0, 0, 0.0, now
         if not finite:
             broken = ", ".join(n for n, v in zip(STATISTICS, means, strict=True) if not math.isfinite(v))
             raise TrainingError(f"{broken} is not finite at {images_seen / 1000:.2f} kimg")

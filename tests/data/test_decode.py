@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageDraw
 
-from gan_transfer.data.decode import center_square, decode, open_image, quiet_pillow
+from gan_transfer.data.decode import CROPS, celeba_square, center_square, decode, hint_for, open_image, quiet_pillow
 from gan_transfer.errors import DataError
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -127,6 +127,48 @@ def test_the_crop_is_the_centred_square(width: int, height: int, box: tuple[int,
     assert center_square(width, height) == box
 
 
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((178, 218), (25, 57, 153, 185)),
+        ((89, 109), (12, 28, 76, 92)),
+        ((356, 436), (50, 114, 306, 370)),
+        ((256, 256), (53, 67, 203, 217)),
+        ((1, 1), (0, 0, 1, 1)),
+    ],
+)
+def test_the_celeba_crop_is_the_faces_box_whatever_the_scale(size: tuple[int, int], box: tuple[int, ...]) -> None:
+    assert celeba_square(*size) == box
+    pixels = np.zeros((*size[::-1], 3), np.uint8)
+    pixels[box[1] : box[3], box[0] : box[2]] = 255
+    assert decode(Image.fromarray(pixels), box[2] - box[0], 3, "celeba").min() == 255
+
+
+def test_without_a_crop_the_whole_picture_is_squashed() -> None:
+    left_and_right = np.zeros((4, 32, 3), np.uint8)
+    left_and_right[:, 16:] = 255
+    pixels = decode(Image.fromarray(left_and_right), 8, 3, "none")
+    assert pixels.shape == (8, 8, 3)
+    assert pixels[:, :3].max() < 20
+    assert pixels[:, 5:].min() > 235
+
+
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("size", [(178, 218), (218, 178), (100, 100), (1, 20000), (20000, 1)])
+def test_every_crop_lies_inside_the_picture(size: tuple[int, int], crop: str) -> None:
+    left, top, right, bottom = CROPS[crop](*size)
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
+
+
+@pytest.mark.parametrize(("crop", "hint"), [("center", 64), ("none", 64), ("celeba", 110)])
+def test_the_hint_leaves_the_crop_as_large_as_the_result(crop: str, hint: int) -> None:
+    assert hint_for(64, crop) == hint
+    for size in ((hint, hint), (hint, 3 * hint), (3 * hint, hint)):
+        left, top, right, bottom = CROPS[crop](*size)
+        assert min(right - left, bottom - top) >= 64
+
+
 def test_a_picture_of_the_right_size_is_not_resampled() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     assert np.array_equal(decode(Image.fromarray(noise), 16, 3), noise)
@@ -155,7 +197,8 @@ def test_a_hint_decodes_large_jpegs_smaller_to_nearly_the_same_picture() -> None
     for mode in ("RGB", "L", "CMYK"):
         data = encoded(large.convert(mode), "JPEG", quality=95)
         drafted = open_image(data, hint=32)
-        assert drafted.size == (160, 120)
+        assert drafted.size == (80, 60)  # an eighth; 60 is the first above 1.5 times 32
+        assert open_image(data, hint=41).size == (160, 120)
         difference = decode(drafted, 32, 3).astype(int) - decode(open_image(data), 32, 3)
         assert np.abs(difference).max() <= 3
 

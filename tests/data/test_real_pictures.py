@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Cli
 
-from gan_transfer.data.pack import PackSettings, pack
+from gan_transfer.data.pack import PackSettings, cached_pack
 from gan_transfer.data.sources import open_source
 
 GIVEN = os.environ.get("GAN_TRANSFER_DATA")
@@ -51,7 +51,7 @@ def test_a_real_data_set_is_recognised_and_all_of_its_pictures_are_found(name: s
 @pytest.mark.parametrize("name", ["album_covers_500_96px.zip", "imagenet_sample150_original.zip"])
 def test_every_real_picture_is_decoded_and_none_is_flat(name: str) -> None:
     source = open_source(f"zip:{real(name)}")
-    made = pack(source, COLOR)
+    made = cached_pack(source, COLOR)
     assert (made.count, made.quarantined) == (len(source), 0)
     assert made.images.shape == (len(source), 16, 16, 3)
     assert made.images.reshape(len(source), -1).std(axis=1).min() > 5
@@ -62,7 +62,7 @@ def test_the_grey_originals_among_colour_photographs_become_rgb() -> None:
     source = open_source(f"zip:{real('imagenet_sample150_original.zip')}")
     grey = [index for index in range(len(source)) if source.load(index, hint=16).mode == "L"]
     assert len(grey) == 23
-    pictures = pack(source, COLOR).images
+    pictures = cached_pack(source, COLOR).images
     assert (pictures[grey] == pictures[grey][..., :1]).all()
     others = np.delete(pictures, grey, axis=0)
     assert (others != others[..., :1]).any(axis=(1, 2, 3)).mean() > 0.95
@@ -71,7 +71,7 @@ def test_the_grey_originals_among_colour_photographs_become_rgb() -> None:
 
 def test_real_digits_are_packed_in_grey() -> None:
     source = open_source(f"idx:{real('mnist/t10k-images-idx3-ubyte.gz')}")
-    images = pack(source, GREY).images
+    images = cached_pack(source, GREY).images
     assert images.shape == (10_000, 16, 16, 1)
     assert 20 < images.mean() < 50  # light strokes on black
     source.close()

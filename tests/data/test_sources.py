@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import struct
 import tempfile
@@ -12,44 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from places import labels, png, refusal, write, write_tar, write_zip
 
 from gan_transfer.data.archive import ZipSource
+from gan_transfer.data.celeba import CelebaSource
 from gan_transfer.data.folder import FolderSource
 from gan_transfer.data.idx import IdxSource
-from gan_transfer.data.sources import Source, open_source
-from gan_transfer.errors import DataError
-
-
-def png(color: str = "red", size: tuple[int, int] = (8, 8)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write(folder: Path, *names: str, content: bytes | None = None) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png() if content is None else content)
-    return folder
-
-
-def write_zip(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return path
-
-
-def labels(source: Source) -> list[str]:
-    return [source.label(index) for index in range(len(source))]
-
-
-def refusal(text: str) -> str:
-    with pytest.raises(DataError) as caught:
-        open_source(text)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from gan_transfer.data.sources import KINDS, READERS, open_source
+from gan_transfer.data.tar import TarSource
 
 
 @contextlib.contextmanager
@@ -123,6 +92,42 @@ def test_plain_paths_are_recognised(tmp_path: Path) -> None:
     assert [type(source) for source in opened] == [FolderSource, ZipSource, IdxSource, IdxSource]
 
 
+def test_plain_paths_to_tar_files_parquet_files_packs_and_celeba_are_recognised(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.TGZ", "shards/0.tar", "shards/1.tar", "mixed/0.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_tar(tmp_path / name, {"a.png": png()}, "w:gz" if name.endswith("TGZ") else "w")
+    write(tmp_path / "shards", ".hidden", "README.md", content=b"")
+    write(tmp_path / "mixed", "inner/a.png")
+    write_zip(tmp_path / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": png()})
+    places = ["a.tar", "b.TGZ", "shards", "shards/{0..1}.tar", "shards/*.tar", "mixed", "img_align_celeba.zip"]
+    opened = [open_source(str(tmp_path / place)) for place in places]
+    assert [type(source) for source in opened] == [TarSource] * 5 + [FolderSource, CelebaSource]
+    assert [len(source) for source in opened] == [1, 1, 2, 2, 2, 1, 1]
+
+
+def test_what_a_source_is_called_in_public_holds_no_path(tmp_path: Path) -> None:
+    write(tmp_path / "faces", "a.png")
+    write_zip(tmp_path / "covers.zip", {"a.png": png()})
+    write(tmp_path, "train-images-idx3-ubyte", content=struct.pack(">IIII", 0x803, 1, 2, 2) + bytes(4))
+    origins = {"faces": "folder:faces", "covers.zip": "zip:covers.zip"}
+    origins |= {"train-images-idx3-ubyte": "idx:train-images-idx3-ubyte"}
+    assert {place: open_source(str(tmp_path / place)).origin for place in origins} == origins
+    assert open_source("builtin:covers?count=9").origin == "builtin:covers?count=9&seed=0"
+
+
+def test_local_sources_need_no_fetching(tmp_path: Path) -> None:
+    write_zip(tmp_path / "covers.zip", {"a.png": png()})
+    for text in (str(tmp_path / "covers.zip"), str(write(tmp_path / "faces", "a.png")), "builtin:covers"):
+        source = open_source(text)
+        before = source.fingerprint()
+        source.fetch()
+        assert source.fingerprint() == before
+
+
+def test_every_kind_is_described() -> None:
+    assert [usage.partition(":")[0] for usage in KINDS] == list(READERS)
+
+
 def test_a_spec_opens_the_same_source_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a", "b.png")
     monkeypatch.chdir(tmp_path / "a")
@@ -150,7 +155,9 @@ def test_fingerprints_follow_the_content_and_not_the_place(tmp_path: Path) -> No
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     assert "'flder' is not known; did you mean 'folder'?" in refusal("flder:/tmp")
-    assert "known: folder, zip, idx, builtin" in refusal("http://example.org/x.zip")
+    assert "known: folder, zip, tar, wds, parquet, hf, idx, celeba, torchvision, pack, builtin" in refusal(
+        "http://example.org/x.zip"
+    )
 
 
 @pytest.mark.parametrize("text", ["", " ", "folder:", "zip:"])
@@ -199,7 +206,7 @@ def test_the_wrong_kind_of_place_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.png")
     assert "is a file, wanted a folder" in refusal(f"folder:{tmp_path}/a.png")
     assert "is a folder, wanted a .zip file" in refusal(f"zip:{tmp_path}")
-    assert "is neither a folder, a .zip file nor an idx file" in refusal(f"{tmp_path}/a.png")
+    assert "is not a folder or a .zip, .tar, .parquet or idx file; name its kind" in refusal(f"{tmp_path}/a.png")
 
 
 def test_what_is_no_whole_zip_is_refused(tmp_path: Path) -> None:
@@ -257,7 +264,7 @@ def test_built_in_covers_take_a_count_and_a_seed() -> None:
     [
         ("cover", "did you mean 'covers'?"),
         ("", "known: covers"),
-        ("covers?cont=3", "option 'cont' of built-in data is not known; did you mean 'count'?"),
+        ("covers?cont=3", "option 'cont' of builtin: data is not known; did you mean 'count'?"),
         ("covers?count=0", "must be a whole number 1 to 1000000, got '0'"),
         ("covers?count=1000001", "must be a whole number 1 to 1000000, got '1000001'"),
         ("covers?seed=-1", "must be a whole number 0 to 4294967295, got '-1'"),

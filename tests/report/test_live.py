@@ -33,6 +33,7 @@ def tick(kimg: float, time: float) -> dict[str, float]:
     return {
         "kimg": kimg,
         "img_per_sec": 123.4,
+        "data_wait": 0.0123,
         "eta_sec": 75.0,
         "loss_d": 1.23456,
         "loss_g": 0.7,
@@ -53,6 +54,7 @@ def test_a_tick_as_text() -> None:
     assert tick_cells(tick(1.5, 0), 20) == [
         "1.5/20",
         "123",
+        "1.2 %",
         "1 min 15 s",
         "1.235",
         "0.700",
@@ -66,7 +68,8 @@ def test_without_a_terminal_a_tick_is_one_plain_line() -> None:
     shown, out = view(terminal=False)
     shown.training(tick(1.0, 0), 20)
     assert out.getvalue() == (
-        "1.0/20 kimg  img/s 123  ETA 1 min 15 s  loss D 1.235  loss G 0.700  D(x) 0.61  D(G(z)) 0.40  memory 0.50 GB\n"
+        "1.0/20 kimg  img/s 123  wait 1.2 %  ETA 1 min 15 s  "
+        "loss D 1.235  loss G 0.700  D(x) 0.61  D(G(z)) 0.40  memory 0.50 GB\n"
     )
 
 
@@ -89,6 +92,14 @@ def test_on_a_terminal_the_last_ticks_stand_in_one_table() -> None:
     shown.training(None, 20)
     assert "D(G(z))" in text
     assert [number for number in range(20) if f" {number}.0/20 " in text] == [4, 5, 6, 7, 8, 9, 10, 19]
+
+
+def test_the_table_of_a_long_run_fits_into_80_characters() -> None:
+    out = io.StringIO()
+    shown = TerminalView(Console(file=out, force_terminal=True, width=80, highlight=False))
+    shown.training(tick(123.4, 0) | {"img_per_sec": 12345.6, "eta_sec": 75_000.0, "memory_gb": 12.5}, 1000)
+    shown.training(None, 1000)
+    assert all(cell in out.getvalue() for cell in ("123.4/1000", "12346", "1.2 %", "20 h 50 min", "12.50 GB"))
 
 
 @pytest.mark.parametrize("end", ["training", "close"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,22 @@ def test_the_landmarks_fall_where_the_clock_says_and_always_at_the_end(tmp_path:
     assert bench.snapshots == [20, 40]
     assert saved(bench) == [40, 32]  # the two newest
     assert bench.loader.position == 40
+
+
+def test_each_tick_says_which_share_of_its_time_went_into_waiting_for_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    in_time = bench.loader.next_batch
+
+    def late() -> Tensor:
+        time.sleep(0.02)
+        return in_time()
+
+    monkeypatch.setattr(bench.loader, "next_batch", late)
+    bench.train()
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [0 < line["data_wait"] < 1 for line in lines] == [True] * 5
 
 
 def test_a_length_that_is_no_multiple_of_the_batch_ends_with_a_full_batch(tmp_path: Path) -> None:

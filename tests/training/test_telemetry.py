@@ -14,7 +14,7 @@ from gan_transfer.errors import TrainingError
 from gan_transfer.training.step import STATISTICS
 from gan_transfer.training.telemetry import Telemetry, memory_gb
 
-KEYS = {"kimg", "img_per_sec", "loss_g", "loss_d", "d_real", "d_fake"}
+KEYS = {"kimg", "img_per_sec", "data_wait", "loss_g", "loss_d", "d_real", "d_fake"}
 
 
 def step(*values: float) -> torch.Tensor:
@@ -28,8 +28,8 @@ def lines(path: Path) -> list[dict[str, float]]:
 
 def test_a_tick_is_one_line_with_the_average_of_its_steps(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
-    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64)
-    telemetry.add(step(3.0, 4.0, 0.7, 0.75, 1.0), 64)
+    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64, 0.0)
+    telemetry.add(step(3.0, 4.0, 0.7, 0.75, 1.0), 64, 0.0)
     line = telemetry.tick(128)
     assert {name: line[name] for name in STATISTICS} == pytest.approx(
         {"loss_d": 2.0, "loss_g": 3.0, "d_real": 0.6, "d_fake": 0.5, "penalty": 0.5}
@@ -41,16 +41,16 @@ def test_a_tick_is_one_line_with_the_average_of_its_steps(tmp_path: Path) -> Non
 
 def test_the_next_tick_forgets_the_steps_before_it(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
-    telemetry.add(step(9.0, 9.0, 0.9, 0.9, 9.0), 64)
+    telemetry.add(step(9.0, 9.0, 0.9, 0.9, 9.0), 64, 0.0)
     telemetry.tick(64)
-    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64)
+    telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64, 0.0)
     assert telemetry.tick(128)["loss_d"] == 1.0
 
 
 def test_speed_and_eta_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
     begin = time.perf_counter()
     telemetry = Telemetry(tmp_path / "stats.jsonl", 1000, 3000)
-    telemetry.add(step(1, 1, 1, 1, 0), 500)
+    telemetry.add(step(1, 1, 1, 1, 0), 500, 0.0)
     time.sleep(0.2)
     line = telemetry.tick(1500)
     most = time.perf_counter() - begin
@@ -58,11 +58,24 @@ def test_speed_and_eta_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
     assert 0.6 - 0.05 <= line["eta_sec"] <= most * 3 + 0.05  # 1,500 of the last 2,000 images are left
 
 
+def test_the_wait_for_data_is_a_share_of_the_ticks_time(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.02)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.03)
+    time.sleep(0.1)
+    line = telemetry.tick(128)
+    most = time.perf_counter() - begin
+    assert 0.05 / most - 0.001 <= line["data_wait"] <= 0.05 / 0.1
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
+    assert telemetry.tick(192)["data_wait"] == 0.0
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_and_is_named(tmp_path: Path, bad: float) -> None:
     telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
-    telemetry.add(step(1, 1, 1, 1, 0), 64)
-    telemetry.add(step(1, bad, 1, 1, 0), 64)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
+    telemetry.add(step(1, bad, 1, 1, 0), 64, 0.0)
     with pytest.raises(TrainingError, match=r"^loss_g is not finite at 0\.13 kimg$"):
         telemetry.tick(128)
     assert len(lines(tmp_path / "stats.jsonl")) == 1
@@ -72,7 +85,7 @@ def test_resuming_drops_the_lines_that_a_killed_run_wrote_behind_its_checkpoint(
     path = tmp_path / "stats.jsonl"
     telemetry = Telemetry(path, 0, 1000)
     for seen in (64, 128, 192):
-        telemetry.add(step(1, 1, 1, 1, 0), 64)
+        telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
         telemetry.tick(seen)
     with open(path, "a") as file:
         file.write('{"kimg": 0.1')
@@ -82,7 +95,7 @@ def test_resuming_drops_the_lines_that_a_killed_run_wrote_behind_its_checkpoint(
 
 def test_resuming_at_the_last_line_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "stats.jsonl"
-    Telemetry(path, 0, 1000).add(step(1, 1, 1, 1, 0), 64)
+    Telemetry(path, 0, 1000).add(step(1, 1, 1, 1, 0), 64, 0.0)
     path.write_text('{"kimg": 0.064}\n')
     before = path.stat()
     Telemetry(path, 64, 1000)
@@ -90,7 +103,7 @@ def test_resuming_at_the_last_line_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_a_fresh_run_writes_nothing_before_its_first_tick(tmp_path: Path) -> None:
-    Telemetry(tmp_path / "stats.jsonl", 0, 1000).add(step(1, 1, 1, 1, 0), 64)
+    Telemetry(tmp_path / "stats.jsonl", 0, 1000).add(step(1, 1, 1, 1, 0), 64, 0.0)
     assert list(tmp_path.iterdir()) == []
 
 
