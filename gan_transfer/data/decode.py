@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError, did_you_mean
@@ -22,12 +23,14 @@ Box = tuple[int, int, int, int]
 MAX_FILE_BYTES = 256 * 2**20
 """Larger files are refused unread: no picture within Pillow's limit on pixels needs them."""
 
-FILTERS = {"shrink": "bicubic", "enlarge": "bicubic"}
+FILTERS = {"jpeg": "simplejpeg", "shrink": "bicubic", "enlarge": "bicubic"}
 """The filters of the resize, as a pack's index names them. Shrinking is antialiased, which alone keeps statistics of
 features comparable (Parmar et al. 2022, https://arxiv.org/abs/2104.11222)."""
 
 # EPS would run Ghostscript on a stranger's program; of the others Pillow knows the name but has no decoder.
 _UNUSABLE = {"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
+_JPEG_SPACES = {"YCbCr": "RGB", "Gray": "GRAY"}
+_EXIF, _EXIF_WITHIN = b"Exif\0\0", 2**16  # it may turn the picture
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
@@ -44,13 +47,16 @@ def open_image(data: bytes, hint: int | None = None) -> Image.Image:
 
     Args:
         data: the whole file.
-        hint: resolution in pixels that the picture will be cropped and resized to. A JPEG is then decoded at a
-            half, a quarter or an eighth of its size, its short side never below 1.5 times the hint.
+        hint: resolution in pixels that the picture will be cropped and resized to. A JPEG is then decoded at
+            some eighths of its size, its short side never below 1.5 times the hint.
 
     Raises:
         ValueError: not a picture, or more pixels than Pillow's limit on decompression bombs.
         OSError: the file is cut short. Pillow's readers raise other errors too for damaged files.
     """
+    side = (3 * hint + 1) // 2 if hint is not None else None
+    if side is not None and (small := _small_jpeg(data, side)) is not None:
+        return small
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
@@ -58,8 +64,7 @@ def open_image(data: bytes, hint: int | None = None) -> Image.Image:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise ValueError(f"{image.width} x {image.height} pixels, more than the limit of {limit}")
-    if hint is not None:
-        side = (3 * hint + 1) // 2  # after the resize 44 dB from the full decode; twice the hint costs a fifth more
+    if side is not None:
         image.draft(None, (side, side))
     image.load()
     return image
@@ -138,6 +143,23 @@ def hint_for(resolution: int, crop: str) -> int:
     """The hint for `open_image`: the side in pixels of a square picture whose crop is `resolution` wide and high."""
     left, _, right, _ = find_crop(crop)(1000, 1000)
     return math.ceil(resolution * 1000 / (right - left))
+
+
+def _small_jpeg(data: bytes, side: int) -> Image.Image | None:
+    """A JPEG decoded at the smallest scale that leaves `side` pixels; None for all that Pillow had better judge.
+
+    With 1.5 times the resolution the result is 39 dB from that of a full decode, which costs a third more.
+    """
+    if not data.startswith(b"\xff\xd8") or _EXIF in data[:_EXIF_WITHIN]:
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        if space not in _JPEG_SPACES or height * width > (Image.MAX_IMAGE_PIXELS or math.inf):
+            return None
+        pixels = simplejpeg.decode_jpeg(data, _JPEG_SPACES[space], min_height=side, min_width=side)
+    except ValueError:  # damaged
+        return None
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -58,7 +58,7 @@ class Telemetry:
         line |= {name: round(value, 6) for name, value in zip(STATISTICS, means, strict=True)}
         finite = all(math.isfinite(value) for value in means)
         done, elapsed = images_seen - self._first_images, now - self._start
-        line["eta_sec"] = round((self.total - images_seen) * elapsed / max(done, 1), 1)
+        line["eta_sec"] = round(max(self.total - images_seen, 0) * elapsed / max(done, 1), 1)
         line["memory_gb"] = round(memory_gb(), 3)
         line["time"] = round(time.time(), 1)
         append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})

@@ -194,8 +194,10 @@ def test_extreme_shapes_work(size: tuple[int, int]) -> None:
 def test_a_hint_decodes_large_jpegs_smaller_to_nearly_the_same_picture() -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     large = Image.fromarray(np.broadcast_to(ramp, (480, 640)))
-    for mode in ("RGB", "L", "CMYK"):
-        data = encoded(large.convert(mode), "JPEG", quality=95)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 1
+    for mode, exif in (("RGB", None), ("L", None), ("CMYK", None), ("RGB", turned)):
+        data = encoded(large.convert(mode), "JPEG", quality=95, **({"exif": exif} if exif else {}))
         drafted = open_image(data, hint=32)
         assert drafted.size == (80, 60)  # an eighth; 60 is the first above 1.5 times 32
         assert open_image(data, hint=41).size == (160, 120)
