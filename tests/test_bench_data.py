@@ -1,4 +1,4 @@
-"""Claims about the benchmark of the data path: it reads what it says, its figures agree, and it leaves nothing behind."""
+"""Claims about the benchmark of the data path: it reads what it says, its figures agree, and it leaves nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_pictures_are_repeated_until_there_are_enough(tmp_path: Path) -> None:
 
 
 def test_a_place_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no pictures; give a folder or a .zip file with photographs"):
+    with pytest.raises(DataError, match=r"holds no pictures; give a folder or a \.zip file with photographs"):
         list(bench_data.compare_packing(tmp_path, count=64, workers=(1,), rounds=1))
 
 

@@ -90,6 +90,6 @@ def data(
     print(f"{'loader':<10} {speed:,.0f} img/s in batches of 128 from a memory map, one thread")
     print(f"{'waiting':<10} {share:.2%} of the training time at 64 x 64")
     print(
-        f"{'ImageNet':<10} {scale.pictures:,} pictures, {scale.gigabytes:.1f} GB: open in {scale.open_sec * 1000:.1f} ms, "
-        f"{scale.img_per_sec:,.0f} img/s, {scale.memory_gb:.2f} GB of memory"
+        f"{'ImageNet':<10} {scale.pictures:,} pictures, {scale.gigabytes:.1f} GB: open in "
+        f"{scale.open_sec * 1000:.1f} ms, {scale.img_per_sec:,.0f} img/s, {scale.memory_gb:.2f} GB of memory"
     )
