@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,14 +46,16 @@ class TerminalView:
         self._bar: Progress | None = None
         self._lines: list[dict[str, float]] = []
         self._shown = float("-inf")
+        self._packing_since: tuple[float, int, float] | None = None  # begin, pictures by then, last line
 
     def say(self, text: str) -> None:
         """One line of talk."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def packing(self, done: int, total: int) -> None:
-        """Pictures decoded so far; a bar on a terminal."""
+        """Pictures decoded so far: a bar with its ETA on a terminal, elsewhere a line now and then."""
         if not self.console.is_terminal:
+            self._plain_packing(done, total)
             return
         if self._bar is None:
             columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -95,6 +98,15 @@ class TerminalView:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _plain_packing(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self._packing_since = self._packing_since or (now, done, now)
+        begin, before, said = self._packing_since
+        if now - said >= PLAIN_SECONDS and done > before:
+            self._packing_since = begin, before, now
+            left = (total - done) * (now - begin) / (done - before)
+            self.say(f"decoded {done:,} of {total:,} pictures, ETA {clock_text(left)}")
 
     def _plain(self, line: dict[str, float] | None, total_kimg: float) -> None:
         """One line now and then, and always the last."""

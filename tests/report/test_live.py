@@ -121,6 +121,14 @@ def test_packing_shows_a_bar_on_a_terminal_only_and_removes_it() -> None:
         assert out.getvalue().count("\x1b[?25l") == out.getvalue().count("\x1b[?25h")
 
 
+def test_packing_is_told_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_transfer.report.live.PLAIN_SECONDS", 0.0)
+    shown, out = view(terminal=False)
+    for done in (64, 1128):
+        shown.packing(done, 2000)
+    assert out.getvalue() == "decoded 1,128 of 2,000 pictures, ETA 0 s\n"
+
+
 def test_closing_a_view_that_showed_nothing_writes_nothing() -> None:
     shown, out = view(terminal=True)
     shown.close()
