@@ -123,8 +123,8 @@ def _told(pack: Pack, job: Job, bad: Sequence[int]) -> list[str]:
 def _other_bytes(pack: Pack, number: int) -> DataError:
     return DataError(
         f"block {number} of pack '{printable(str(pack.folder))}' has a wrong checksum, and {printable(pack.source)} "
-        "gives other pictures than it was made from: they changed unnoticed, or another version of Pillow decodes "
-        "them otherwise; remove the folder and give the same command again"
+        "gives other pictures than it was made from: they changed unnoticed, or another version of simplejpeg or "
+        "Pillow decodes them otherwise; remove the folder and give the same command again"
     )
 
 
