@@ -263,7 +263,7 @@ def _open(folder: Path, found: _Found) -> Source:
 
         return ParquetSource(str(folder), paths)
     if found.kind == "tar":
-        return TarSource(f"{folder}/{{{','.join(found.sizes)}}}" if len(paths) > 1 else str(paths[0]))
+        return TarSource(str(folder), paths)
     if found.kind == "zip":
         return ZipSource(str(paths[0]))
     return FolderSource(os.path.commonpath([path.parent for path in paths]))

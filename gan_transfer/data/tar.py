@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -50,21 +50,22 @@ class TarSource:
     into, one level deep, as ImageNet's official archive is made like that.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, paths: Sequence[Path] | None = None) -> None:
         """Read the headers of all entries; no picture is read yet, but compressed files are unpacked into the cache.
 
         Args:
             where: a tar file, a folder of tar files, a glob or a brace range such as `train-{0000..1023}.tar`.
+            paths: the files that `where` stands for, if that is known.
 
         Raises:
             DataError: a file is missing, unreadable or cut short, an entry's name points outside its file, or
                 there are no pictures.
         """
-        place, paths = find_shards("tar", where, SUFFIXES)
+        place, found = (Path(where), paths) if paths else find_shards("tar", where, SUFFIXES)
         self.spec = f"tar:{place}"
         self.origin = f"tar:{printable(place.name)}"
         self.name = slug(place.name.lower().removesuffix(next(filter(place.name.lower().endswith, SUFFIXES), "")))
-        self._shards = [_look(path) for path in paths]
+        self._shards = [_look(path) for path in found]
         self._entries = [entry for shard in self._shards for entry in _pictures(shard)]
         if not self._entries:
             names = (entry.name for shard in self._shards for entry in _files(shard))

@@ -30,17 +30,7 @@ OFFLINE = "without a network use --extractor builtin"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of the only weights whose Fréchet distance is called FID: TensorFlow's of 2015-12-05 for PyTorch."""
 
-RECOGNISED = (
-    "lenet",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "mobilenet_v2",
-    "efficientnet_b0",
-    "convnext_tiny",
-    "vgg16",
-)
+RECOGNISED = ("lenet", "resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
 """Architectures of torchvision, and LeNet-5, that a file is compared with when it names none."""
 
 _COUNTER = "num_batches_tracked"

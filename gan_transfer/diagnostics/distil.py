@@ -64,6 +64,19 @@ class Basis:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What the network learns from.
+
+    Attributes:
+        pictures: uint8 [M, 3, 64, 64]: the given ones, their altered copies, pictures of nothing.
+        targets: float32 [M, D], principal components of the teacher's features.
+    """
+
+    pictures: Tensor
+    targets: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Progress:
     """How far the work is."""
 
@@ -126,6 +139,11 @@ def distil(pictures: Tensor, teacher: Callable[[Tensor], Tensor], settings: Sett
     Raises:
         DataError: the pictures are of another shape, or fewer than a batch.
     """
+    return learn(prepare(pictures, teacher, settings, say), settings, say)
+
+
+def prepare(pictures: Tensor, teacher: Callable[[Tensor], Tensor], settings: Settings, say: Say) -> Lesson:
+    """The first half of `distil`, which can be kept: alter the pictures and ask the teacher about all of them."""
     if pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, RESOLUTION, RESOLUTION):
         got = f"{str(pictures.dtype).removeprefix('torch.')} {list(pictures.shape)}"
         raise DataError(f"pictures to distil from: wanted uint8 [N, 3, {RESOLUTION}, {RESOLUTION}], got {got}")
@@ -134,7 +152,37 @@ def distil(pictures: Tensor, teacher: Callable[[Tensor], Tensor], settings: Sett
     shown = torch.cat([pictures, *altered(pictures, settings, say)])
     features = _ask(teacher, shown, say)
     basis = principal(features[: len(pictures)], settings.shape.dimension)
-    return folded(_train(shown, torch.cat([basis(part) for part in torch.split(features, 4096)]), settings, say))
+    return Lesson(shown, torch.cat([basis(part) for part in torch.split(features, 4096)]))
+
+
+def learn(lesson: Lesson, settings: Settings, say: Say) -> Builtin:
+    """The second half of `distil`: train a network on what the teacher said.
+
+    All pictures are shown in a new order in every epoch, each mirrored or not: mirror images get the same features.
+    """
+    random = torch.Generator().manual_seed(settings.seed)
+    network = Builtin(settings.shape, norm=True)
+    initialise(network, random)
+    network.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    steps = settings.epochs * (len(lesson.pictures) // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, steps, pct_start=0.1, cycle_momentum=False)
+    recent: list[float] = []
+    for step, rows in enumerate(_batches(len(lesson.pictures), settings, random), 1):
+        mirrored = (torch.rand(settings.batch, generator=random) < 0.5)[:, None, None, None]
+        images = lesson.pictures[rows]
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = network(torch.where(mirrored, images.flip(3), images))
+        value = loss(outputs.float(), lesson.targets[rows], settings.relations)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        recent.append(value.item())
+        if step % 20 == 0 or step == steps:
+            say(Progress("training", step * settings.batch, steps * settings.batch, sum(recent) / len(recent)))
+            recent.clear()
+    return folded(network)
 
 
 def altered(pictures: Tensor, settings: Settings, say: Say) -> Iterator[Tensor]:
@@ -193,33 +241,6 @@ def _ask(teacher: Callable[[Tensor], Tensor], shown: Tensor, say: Say) -> Tensor
         with torch.autocast("cpu", torch.bfloat16):
             found.append(teacher(part).half())
     return torch.cat(found).clone()
-
-
-def _train(shown: Tensor, targets: Tensor, settings: Settings, say: Say) -> Builtin:
-    """Show all pictures in a new order in every epoch, each mirrored or not: mirror images get the same features."""
-    random = torch.Generator().manual_seed(settings.seed)
-    network = Builtin(settings.shape, norm=True)
-    initialise(network, random)
-    network.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
-    steps = settings.epochs * (len(shown) // settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, steps, pct_start=0.1, cycle_momentum=False)
-    recent: list[float] = []
-    for step, rows in enumerate(_batches(len(shown), settings, random), 1):
-        mirrored = (torch.rand(settings.batch, generator=random) < 0.5)[:, None, None, None]
-        images = torch.where(mirrored, shown[rows].flip(3), shown[rows])
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = network(images)
-        value = loss(outputs.float(), targets[rows], settings.relations)
-        optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        recent.append(value.item())
-        if step % 20 == 0 or step == steps:
-            say(Progress("training", step * settings.batch, steps * settings.batch, sum(recent) / len(recent)))
-            recent.clear()
-    return network
 
 
 def _batches(total: int, settings: Settings, random: torch.Generator) -> Iterator[Tensor]:

@@ -98,6 +98,15 @@ def test_a_file_whose_name_has_braces_is_that_file(tmp_path: Path) -> None:
     assert len(open_source(f"{tmp_path}/a{{1,2}}[x].tar")) == 1
 
 
+def test_files_that_are_known_may_have_any_name(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "in", 0, 1)
+    known = [
+        path.rename(path.with_name(f"{{a,b}} {number}.tar")) for number, path in enumerate(sorted(folder.iterdir()))
+    ]
+    assert len(TarSource(str(folder), known)) == len(TarSource(str(folder)))
+    assert len(TarSource(str(folder), known[:1])) < len(TarSource(str(folder)))
+
+
 def test_a_tar_of_tars_is_read_in_place(tmp_path: Path) -> None:
     inner = {name: write_tar(tmp_path / name, {f"{name[0]}_1.JPEG": png(color)}).read_bytes()
              for name, color in (("n1.tar", "red"), ("m2.tar", "lime"))}  # fmt: skip
