@@ -88,15 +88,11 @@ class LeNet(nn.Module):
         return logits
 
 
-class _First(nn.Module):
+class _First(nn.Sequential):
     """The first of the outputs of a network."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
     def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.network(images)[0]
+        outputs: Tensor = self[0](images)[0]
         return outputs
 
 
@@ -119,7 +115,7 @@ def inception(output: str, weights: Path | None = None) -> Backbone:
         raise _unreadable(path, error) from None
     if found != INCEPTION_SHA256:
         wrong = f"its SHA-256 is {found[:12]}..., wanted {INCEPTION_SHA256[:12]}..."
-        raise WeightsError(f"{path} does not hold the FID Inception: {wrong}. Get {URL_INCEPTION_V3}, or {OFFLINE}")
+        raise WeightsError(f"{_told(path)} is not the FID Inception: {wrong}. Get {URL_INCEPTION_V3}, or {OFFLINE}")
     network = FeatureExtractorInceptionV3("inception", [output], feature_extractor_weights_path=str(path))
     return Backbone("inception", _First(network), "resize to 299 x 299 (bilinear of TensorFlow 1), (x - 128) / 128")
 
@@ -146,11 +142,11 @@ def timm_backbone(name: str, weights: Path | None = None, size: int | None = Non
     try:
         network = timm.create_model(name, pretrained=True, num_classes=0, **options)
     except (RuntimeError, OSError, ValueError) as error:
-        what = f"timm:{name} cannot be downloaded" if state is None else f"{weights} does not fit timm:{name}"
+        what = f"timm:{name} cannot be downloaded" if state is None else f"{_told(weights)} does not fit timm:{name}"
         raise WeightsError(f"{what}: {_short(error)}; give a local file, timm:{name}=PATH; {OFFLINE}") from None
     if state is not None and (missing := sorted(_shapes(network.state_dict()).keys() - state.keys())):
         told = f"{missing[0]} and {len(missing) - 1} other tensors are missing"  # timm would leave them random
-        raise WeightsError(f"{weights} does not fit timm:{name}: {told}; give the file that timm has on the Hub")
+        raise WeightsError(f"{_told(weights)} does not fit timm:{name}: {told}; give the file that timm has on the Hub")
     prepared = _as_timm_says(network, size)
     return Backbone(f"timm:{name}", prepared, prepared.text)
 
@@ -174,7 +170,7 @@ def file_backbone(path: Path, arch: str | None = None, head: bool = False) -> Ba
         prepared = _build(arch, state) if arch else _recognise(path, state)
         prepared.network.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {arch}: {_short(error)}") from None
+        raise WeightsError(f"{_told(path)} does not fit {arch}: {_short(error)}") from None
     if not head:
         parent, _, last = _last_linear(prepared.network).rpartition(".")
         setattr(prepared.network.get_submodule(parent), last, nn.Identity())
@@ -192,11 +188,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise _unreadable(path, error) from None
     except Exception as error:  # a damaged pickle can end in anything
-        raise WeightsError(f"{path} is not a file of weights alone: {_short(error)}; save its state dict") from None
+        raise WeightsError(f"{_told(path)} is no file of weights alone: {_short(error)}; save its state dict") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict: wanted tensors by name, got {type(state).__name__}")
+        raise WeightsError(f"{_told(path)} holds no state dict: wanted tensors by name, got {type(state).__name__}")
     return {str(name).removeprefix("module."): value.float() for name, value in state.items()}
 
 
@@ -223,9 +219,7 @@ def _recognise(path: Path, state: dict[str, Tensor]) -> Prepared:
         if wanted.keys() == found.keys() and all(wanted[k] == found[k] or k.startswith(head) for k in wanted):
             return _build(arch, state)
     known = ", ".join(RECOGNISED)
-    raise WeightsError(
-        f"{path} is of no known architecture ({known}); name it: file:PATH?arch=NAME of torchvision or timm"
-    )
+    raise WeightsError(f"{_told(path)} is of no known architecture ({known}); name another: file:PATH?arch=NAME")
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -293,7 +287,11 @@ def _unpickled_safely(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
-    return WeightsError(f"{path} cannot be read: {error.strerror or error}; give the path of a file of weights")
+    return WeightsError(f"{_told(path)} cannot be read: {error.strerror or error}; give the path of a file of weights")
+
+
+def _told(path: Path | None) -> str:
+    return repr(str(path))  # a line break in a name must not break the message
 
 
 def _short(error: BaseException) -> str:

@@ -105,10 +105,10 @@ def open_extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
         RecipeError: the text names no extractor.
         WeightsError: its weights cannot be downloaded or read.
     """
-    found = re.fullmatch(r"(\w+)(?:[:=](.+))?", text, re.DOTALL)
+    found = re.fullmatch(r"(\w+)(?:[:=](.*))?", text, re.DOTALL)
     kind, where = found.groups() if found else (text, None)
     if kind not in _OPENERS:
-        raise RecipeError(f"extractor {text!r} is not known; {did_you_mean(kind, _OPENERS)} Forms: {_FORMS}")
+        raise RecipeError(f"extractor {text!r} is not known; {did_you_mean(kind, _OPENERS)} (forms: {_FORMS})")
     return NetworkExtractor(_OPENERS[kind](where), device)
 
 
@@ -119,14 +119,14 @@ def open_classifier(text: str, device: torch.device | str = "cpu") -> Classifier
         RecipeError: the architecture is not known.
         WeightsError: the weights cannot be downloaded or read.
     """
-    if found := re.fullmatch(r"inception(?:[:=](.+))?", text, re.DOTALL):
+    if found := re.fullmatch(r"inception(?:[:=](.*))?", text, re.DOTALL):
         return Classifier(inception("logits_unbiased", _path(found[1])), device)
     return Classifier(_file(text.removeprefix("file:"), head=True), device)
 
 
 def _builtin(where: str | None) -> Backbone:
-    if where is not None:
-        raise RecipeError(f"extractor builtin takes no file, got {where!r}. Forms: {_FORMS}")
+    if where:
+        raise RecipeError(f"extractor builtin takes no file, got {where!r} (forms: {_FORMS})")
     return Backbone("builtin", load_builtin(builtin_dir()), PREPROCESSING)
 
 
@@ -139,7 +139,7 @@ def _dinov2(where: str | None) -> Backbone:
 
 
 def _timm(where: str | None) -> Backbone:
-    if where is None:
+    if not where:
         raise RecipeError("extractor timm names no network; wanted for example timm:resnet18.a1_in1k")
     name, _, weights = where.partition("=")
     return timm_backbone(name, _path(weights))
@@ -149,7 +149,7 @@ def _file(where: str | None, head: bool = False) -> Backbone:
     if not where:
         raise RecipeError("extractor file names no file; wanted file:PATH or file:PATH?arch=NAME")
     place, _, arch = where.partition("?arch=")
-    return file_backbone(Path(place).expanduser(), arch or None, head)
+    return file_backbone(_path(place) or Path(), arch or None, head)
 
 
 _OPENERS: dict[str, Callable[[str | None], Backbone]] = {
@@ -192,7 +192,10 @@ def _width(module: nn.Module, device: torch.device, name: str) -> int:
 
 
 def _path(where: str | None) -> Path | None:
-    return Path(where).expanduser() if where else None
+    try:
+        return Path(where).expanduser() if where else None
+    except RuntimeError as error:
+        raise WeightsError(f"{where!r} cannot be found: {error} Give the whole path") from None
 
 
 def _key(backbone: Backbone) -> str:

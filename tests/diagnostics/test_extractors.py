@@ -100,12 +100,12 @@ def test_features_that_are_not_finite_are_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("inceptoin", "extractor 'inceptoin' is not known; did you mean 'inception'? Forms: builtin, inception,"),
+        ("inceptoin", "extractor 'inceptoin' is not known; did you mean 'inception'? (forms: builtin, inception,"),
         ("", "extractor '' is not known; known: builtin, inception, dinov2, timm, file"),
         ("builtin=x.pth", "extractor builtin takes no file, got 'x.pth'"),
-        ("timm", "extractor timm names no network; wanted for example timm:resnet18.a1_in1k"),
+        ("timm:", "extractor timm names no network; wanted for example timm:resnet18.a1_in1k"),
         ("timm:resnet81", "network 'resnet81' is not known to torchvision or timm; did you mean 'resnet"),
-        ("file", "extractor file names no file; wanted file:PATH or file:PATH?arch=NAME"),
+        ("file:", "extractor file names no file; wanted file:PATH or file:PATH?arch=NAME"),
     ],
 )
 def test_a_text_that_names_no_extractor_is_refused(text: str, expected: str) -> None:
@@ -155,9 +155,9 @@ def test_a_network_of_torchvision_is_recognised_by_its_tensors(tmp_path: Path, w
 def test_a_file_of_no_known_architecture_asks_for_its_name(tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"
     save_file({"a.weight": torch.zeros(3, 3)}, path)
-    assert fault(f"file:{path}").startswith(f"{path} is of no known architecture (lenet, resnet18,")
-    assert f"{path} does not fit resnet18: Error(s) in loading" in fault(f"file:{path}?arch=resnet18")
-    assert fault(f"timm:{TINY}={path}").startswith(f"{path} does not fit timm:{TINY}: ")
+    assert fault(f"file:{path}").startswith(f"'{path}' is of no known architecture (lenet, resnet18,")
+    assert f"'{path}' does not fit resnet18: Error(s) in loading" in fault(f"file:{path}?arch=resnet18")
+    assert fault(f"timm:{TINY}={path}").startswith(f"'{path}' does not fit timm:{TINY}: ")
 
 
 def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
     torch.save({"x": Touch()}, path)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"x": Touch()}))
     for name in ("evil.pth", "plain.pth"):
-        assert fault(f"file:{tmp_path / name}").startswith(f"{tmp_path / name} is not a file of weights alone: ")
+        assert fault(f"file:{tmp_path / name}").startswith(f"'{tmp_path / name}' is no file of weights alone: ")
         assert "SHA-256" in fault(f"inception={tmp_path / name}")
-        assert "is not a file of weights alone" in fault(f"timm:{TINY}={tmp_path / name}")
+        assert "is no file of weights alone" in fault(f"timm:{TINY}={tmp_path / name}")
     assert not (tmp_path / "touched").exists()
 
 
@@ -180,7 +180,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
-    assert "is not a file of weights alone" in fault(f"file:{path}")
+    assert "is no file of weights alone" in fault(f"file:{path}")
 
 
 def test_a_file_of_other_values_than_tensors_is_refused(tmp_path: Path) -> None:
@@ -188,13 +188,18 @@ def test_a_file_of_other_values_than_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "epoch.pth")
     for name, got in (("list", "list"), ("epoch", "dict")):
         path = tmp_path / f"{name}.pth"
-        assert fault(f"file:{path}") == f"{path} holds no state dict: wanted tensors by name, got {got}"
+        assert fault(f"file:{path}") == f"'{path}' holds no state dict: wanted tensors by name, got {got}"
 
 
 @pytest.mark.parametrize("text", ["file:{}", "inception={}", "inception:{}", "dinov2={}", f"timm:{TINY}={{}}"])
 def test_a_missing_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "missing.safetensors"
-    assert f"{path} cannot be read: No such file or directory" in fault(text.format(path))
+    assert f"'{path}' cannot be read: No such file or directory" in fault(text.format(path))
+
+
+def test_a_name_with_a_line_break_and_a_home_of_nobody_are_told_in_one_line() -> None:
+    assert "'a\\nb.pth' cannot be read" in fault("file:a\nb.pth")
+    assert fault("file:~nobody-at-all/x.pth").endswith("Give the whole path")
 
 
 def test_without_a_network_the_offline_extractor_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -220,7 +225,7 @@ def test_the_inception_gives_2048_features_and_1008_logits(tmp_path: Path, monke
         patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
         network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(empty))
     torch.save(network.state_dict(), path)
-    assert "does not hold the FID Inception: its SHA-256 is" in fault(f"inception={path}")
+    assert "is not the FID Inception: its SHA-256 is" in fault(f"inception={path}")
     monkeypatch.setattr(backbones, "INCEPTION_SHA256", sha256(path))
     extractor, classifier = open_extractor(f"inception:{path}"), open_classifier(f"inception={path}")
     assert (extractor.name, extractor.dimension) == ("inception", 2048)
