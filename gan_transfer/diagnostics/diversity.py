@@ -1,0 +1,254 @@
+"""Diversity of features: missing modes, spread, near-duplicates, coverage, classes. Features in, numbers out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+LLOYD_ROUNDS = 10
+"""Rounds after k-means++: the proportions of the modes hardly change after them."""
+
+MOST_STRETCH = 2.0
+"""`aligned` changes no scale by more than this: the specks of a dead generator must not be blown up to a cloud."""
+
+TWIN_RANK = 20
+"""A near-duplicate is near by the measure of its own surroundings: its distance to the 20th nearest picture."""
+
+SHIFT_COST = 1.0
+"""Deficit that fakes are allowed for each unit of `displacement`. Blur, noise, JPEG, contrast, hue and a tighter crop
+of faces, jackets and photographs caused at most 1.0 (hue 1.4), the loss of modes 3.5 to 45, with two extractors."""
+
+MOST_ALLOWED = 0.15
+"""Deficit that no displacement excuses; the loss of two thirds of the modes causes as much."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The directions in which reals differ most.
+
+    Attributes:
+        mean: float32 [D].
+        directions: float32 [D, d], orthonormal.
+    """
+
+    mean: Tensor
+    directions: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """[N, D] -> float32 [N, d]."""
+        return (features - self.mean) @ self.directions
+
+
+def principal_space(features: Tensor, dimension: int) -> Space:
+    """The largest principal components of features [N, D]: at most `dimension`, D, and N - 1."""
+    mean = features.mean(0)
+    directions = torch.linalg.svd(features - mean, full_matrices=False).Vh
+    return Space(mean, directions[: min(dimension, len(features) - 1)].T.contiguous())
+
+
+def k_means(features: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """Centres of k-means, float32 [count, d], from a k-means++ start (Arthur & Vassilvitskii 2007).
+
+    Args:
+        features: float32 [N, d], N >= count.
+        count: centres; some coincide where fewer features differ.
+        random: draws the start.
+    """
+    chosen = [int(torch.randint(len(features), (1,), generator=random))]
+    distances = (features - features[chosen[0]]).square().sum(1)
+    for _ in range(count - 1):
+        chosen.append(int(torch.multinomial(distances + 1e-12, 1, generator=random)))
+        distances = torch.minimum(distances, (features - features[chosen[-1]]).square().sum(1))
+    centers = features[chosen]
+    for _ in range(LLOYD_ROUNDS):
+        modes = nearest_center(features, centers)
+        sums = torch.zeros_like(centers).index_add_(0, modes, features)
+        counts = torch.bincount(modes, minlength=count)[:, None]
+        centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
+    return centers
+
+
+def nearest_center(features: Tensor, centers: Tensor) -> Tensor:
+    """Number of the nearest centre: [N, d] and [..., K, d] -> int64 [N, ...]."""
+    lengths = centers.square().sum(-1).flatten() / 2
+    scores = features @ centers.reshape(-1, centers.shape[-1]).T - lengths  # |x - c|^2 = |x|^2 - 2 score
+    return scores.reshape(len(features), *centers.shape[:-1]).argmax(-1)
+
+
+def occupancy(features: Tensor, books: Tensor) -> Tensor:
+    """Shares of the features that fall to each mode, by several codebooks.
+
+    Args:
+        features: float32 [N, d].
+        books: float32 [M, K, d], M times K centres.
+
+    Returns:
+        float32 [M, K]; each row adds up to 1.
+    """
+    return shares(nearest_center(features, books), books.shape[1])
+
+
+def shares(modes: Tensor, count: int) -> Tensor:
+    """Shares of each mode by several codebooks: int64 [N, M] below `count` -> float32 [M, count]."""
+    return torch.stack([torch.bincount(column, minlength=count) for column in modes.T]) / len(modes)
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> float:
+    """Jensen-Shannon divergence of shares [..., K], in nats, 0 to log 2; the mean over the other axes."""
+    middle = (p + q) / 2
+    halves = [torch.xlogy(part, part) - torch.xlogy(part, middle) for part in (p, q)]
+    return float((halves[0] + halves[1]).sum(-1).mean() / 2)
+
+
+def missing_mass(p: Tensor, q: Tensor) -> float:
+    """Share of the reals in modes that fakes fill too little: sum max(p - q, 0); the mean over the other axes."""
+    return float((p - q).clamp_min(0).sum(-1).mean())
+
+
+def deficit(p: Tensor, q: Tensor) -> float:
+    """Missing mass that counts deep holes most: sum p max(1 - q / p, 0)^2, 0 to 1; the mean over the other axes.
+
+    Dropped modes leave holes and fill all others a little more. Poor fidelity moves pictures to and fro, which makes as
+    large a divergence, but shallower holes.
+
+    Args:
+        p: shares of the reals, [..., K].
+        q: shares of the fakes.
+    """
+    return float((p * (1 - q / p.clamp_min(1e-9)).clamp_min(0).square()).sum(-1).mean())
+
+
+def displacement(fakes: Tensor, reals: Tensor) -> float:
+    """How far the fakes' mean lies from the reals': squared, in standard deviations, the mean over the directions.
+
+    Args:
+        fakes: float32 [N, d] in a `Space`.
+        reals: float32 [M, d].
+    """
+    return float(((fakes.mean(0) - reals.mean(0)) / reals.std(0).clamp_min(1e-9)).square().mean())
+
+
+def aligned(fakes: Tensor, reals: Tensor) -> Tensor:
+    """Fakes with the mean and, within a factor of `MOST_STRETCH`, the standard deviations of the reals: [N, d].
+
+    What blur, noise or a paler contrast do to all pictures alike is undone, so that only diversity is left to compare.
+    """
+    stretch = (reals.std(0) / fakes.std(0).clamp_min(1e-9)).clamp(1 / MOST_STRETCH, MOST_STRETCH)
+    return (fakes - fakes.mean(0)) * stretch + reals.mean(0)
+
+
+def missing_modes(fakes: Tensor, reals: Tensor, books: Tensor, occupied: Tensor) -> float:
+    """The occupancy statistic: the deficit of aligned fakes, less what their displacement alone may cause.
+
+    Args:
+        fakes: float32 [N, d].
+        reals: float32 [M, d].
+        books: float32 [B, K, d].
+        occupied: occupancy of the reals, float32 [B, K].
+    """
+    return deficit(occupied, occupancy(aligned(fakes, reals), books)) - allowance(fakes, reals)
+
+
+def allowance(fakes: Tensor, reals: Tensor) -> float:
+    """The deficit that poor fidelity may cause without any loss of modes."""
+    return min(SHIFT_COST * displacement(fakes, reals), MOST_ALLOWED)
+
+
+def vendi(features: Tensor, center: Tensor | None = None) -> float:
+    """Vendi score (Friedman & Dieng 2023): exp of the entropy of the eigenvalues of K / N, K the cosines.
+
+    It grows with N: compare scores of equally many features only. Cosines about 0 saturate: give a centre.
+
+    Args:
+        features: float32 [N, d].
+        center: float32 [d], what the cosines are taken about; None for their own mean, which makes the score blind to
+            a shift and a scale that all share.
+    """
+    rows = normalize(features - (features.mean(0) if center is None else center), dim=1).double()
+    small = rows.T @ rows if rows.shape[1] < len(rows) else rows @ rows.T  # the same eigenvalues
+    weights = torch.linalg.eigvalsh(small / len(rows)).clamp_min(0)
+    return float(torch.exp(-torch.xlogy(weights, weights).sum()))
+
+
+class Repeats(NamedTuple):
+    """Near-duplicates among fakes."""
+
+    share: float
+    """Of the fakes, those that could be left out because another one shows the same."""
+    twins: list[tuple[int, int]]
+    """Each near-duplicate with the picture that it repeats, the nearest first; a pair stands there once."""
+    kept: Tensor
+    """Indices of the others, int64 [...]: one of each group."""
+
+
+def twin_ratios(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest of the others, divided by that to the `TWIN_RANK`-th: small where a picture has a twin.
+
+    No scale, shift or noise that all pictures share changes it much.
+
+    Args:
+        features: float32 [N, d], N > TWIN_RANK.
+
+    Returns:
+        Ratios, float32 [N], and the nearest one, int64 [N].
+    """
+    distances = torch.cdist(features, features).fill_diagonal_(torch.inf)
+    found = distances.topk(TWIN_RANK, largest=False)
+    near, far = found.values[:, 0], found.values[:, -1]
+    return torch.where(far > 0, near / far, 0.0), found.indices[:, 0]
+
+
+def near_duplicates(features: Tensor, threshold: float) -> Repeats:
+    """Pictures that have a twin: a ratio of `twin_ratios` below the threshold.
+
+    Args:
+        features: float32 [N, d], N > TWIN_RANK.
+        threshold: such as the 1 % quantile of the reals' ratios.
+    """
+    ratios, nearest = twin_ratios(features)
+    own = torch.arange(len(features))
+    repeats = ratios < threshold
+    # Arrows to the nearest end in a picture without a twin, or in two that point at each other: one of these stays.
+    stays = repeats & (nearest[nearest] == own) & (own < nearest) & repeats[nearest]
+    left = (repeats & ~stays).nonzero()[:, 0]
+    ordered = left[ratios[left].argsort()]
+    twins = list(zip(ordered.tolist(), nearest[ordered].tolist(), strict=True))
+    return Repeats(len(left) / len(features), twins, (~repeats | stays).nonzero()[:, 0])
+
+
+def density_coverage(fakes: Tensor, reals: Tensor, neighbours: int = 5) -> tuple[float, float]:
+    """Density and coverage (Naeem et al. 2020). Coverage falls with any blur or noise: no sign of collapse by itself.
+
+    Args:
+        fakes: float32 [N, D].
+        reals: float32 [M, D], M > neighbours.
+        neighbours: k, which sets the radius of the balls around the reals.
+    """
+    radii = torch.cdist(reals, reals).fill_diagonal_(torch.inf).kthvalue(neighbours, dim=1).values
+    inside = torch.cdist(fakes, reals) < radii
+    return float(inside.sum(1).double().mean() / neighbours), float(inside.any(0).double().mean())
+
+
+def class_histogram(logits: Tensor) -> Tensor:
+    """Share of the pictures that a classifier puts into each class: [N, classes] -> float32 [classes]."""
+    return one_hot(logits.argmax(1), logits.shape[1]).float().mean(0)
+
+
+def distinct_pictures(shown: int, distinct: float) -> float:
+    """How many equally likely pictures there are, if `distinct` of `shown` drawn ones differ; inf if all do.
+
+    Of k pictures, k (1 - (1 - 1 / k)^shown) are expected to occur; this solves for k.
+    """
+    if distinct >= shown - 0.5:
+        return math.inf
+    low, high = 1.0, 1e3 * shown * shown
+    for _ in range(100):
+        middle = math.sqrt(low * high)
+        seen = -middle * math.expm1(shown * math.log1p(-1 / middle)) if middle > 1 else 1.0
+        low, high = (middle, high) if seen < distinct else (low, middle)
+    return low

@@ -1,0 +1,244 @@
+"""What the statistics are when nothing is wrong: reals against other reals, split again and again without replacement.
+
+Splits with replacement would hold the same picture on both sides or twice on one, and call healthy fakes too diverse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .diversity import (
+    Space,
+    k_means,
+    missing_modes,
+    near_duplicates,
+    nearest_center,
+    principal_space,
+    shares,
+    twin_ratios,
+    vendi,
+)
+
+SPLITS = 300
+"""Of a null: a value beyond all of them has p = 1 / 301, just below the 0.01 / 3 that Holm's first step asks for."""
+
+DIMENSION = 64
+"""Principal components in which diversity is judged: 32 and 128 found fewer lost modes."""
+
+BOOKS = 32
+"""Codebooks whose mean is the occupancy statistic: twice the power of one at the same false-alarm rate."""
+
+REFERENCES = 8
+"""Random sets of reals that fakes are compared with; the mean does not hang on one draw."""
+
+LEAST_REALS, LEAST_HELD_OUT = 192, 32
+"""Below these nothing can be said."""
+
+LEAST_COMPARED = 64
+"""Fakes that a comparison needs."""
+
+_MOST = 4096  # reals kept for codebooks and for the splits; more would cost time and add little
+_TWIN_SHARE = 0.01  # of the reals that count as having a twin
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The statistics of one set of pictures, from which diversity is judged; larger is worse.
+
+    Attributes:
+        occupancy: deficit of the modes, `missing_modes`.
+        spread: log of the reals' Vendi score divided by that of the pictures.
+        duplicates: share of the pictures that repeat another one.
+        kid: unbiased squared MMD of the features with KID's kernel; only fidelity is judged by it.
+    """
+
+    occupancy: float
+    spread: float
+    duplicates: float
+    kid: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Null:
+    """The values of a statistic on splits of the reals."""
+
+    values: Tensor
+    """float64 [SPLITS]."""
+
+    @property
+    def mean(self) -> float:
+        """Over the splits."""
+        return float(self.values.mean())
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over the splits."""
+        return max(float(self.values.std()), 1e-9)
+
+    def p_value(self, value: float) -> float:
+        """Chance of a value as large: counted, or by the normal law where it is beyond all splits and that is less."""
+        beyond = int((self.values >= value).sum())
+        counted = (1 + beyond) / (len(self.values) + 1)
+        return counted if beyond else min(counted, math.erfc((value - self.mean) / self.sd / math.sqrt(2)) / 2)
+
+    def critical(self, level: float) -> float:
+        """The value from which the p-value is at most `level`: beyond the splits where they cannot tell."""
+        rank = int(level * (len(self.values) + 1)) - 1
+        if rank >= 0:
+            return float(self.values.sort(descending=True).values[rank])
+        return max(float(self.values.max()), self.mean + self.sd * _normal_quantile(1 - level))
+
+
+@dataclasses.dataclass(frozen=True)
+class Yardstick:
+    """Reals made ready to judge any number of sets of fakes.
+
+    Attributes:
+        size: fakes that are compared at a time.
+        space: principal components of some of the reals.
+        books: float32 [BOOKS, K, d], centres of the same reals.
+        pool: float32 [h, d], the other reals in that space.
+        modes: int64 [h, BOOKS], where the pool falls.
+        features: float32 [h, D], the pool as it was given.
+        threshold: of `near_duplicates`.
+        seed: of the references that are drawn.
+        nulls: by the name of the statistic.
+    """
+
+    size: int
+    space: Space
+    books: Tensor
+    pool: Tensor
+    modes: Tensor
+    features: Tensor
+    threshold: float
+    seed: int
+    nulls: dict[str, Null] = dataclasses.field(default_factory=dict)
+
+    def compare(self, fakes: Tensor) -> Comparison:
+        """Compare the first `size` fakes, float32 [N, D], with random sets of reals of the size used for the nulls."""
+        fakes = fakes[: self.size]
+        projected, random = self.space(fakes), torch.Generator().manual_seed(self.seed)
+        occupied, spread = 0.0, 0.0
+        for _ in range(REFERENCES):
+            rows = torch.randperm(len(self.pool), generator=random)[self.size :]
+            occupied += self._missing(projected, rows) / REFERENCES
+            spread += math.log(vendi(self.pool[rows[: self.size]])) / REFERENCES
+        repeated = near_duplicates(projected, self.threshold).share
+        distance = kernel_distance(fakes, self.features)
+        return Comparison(occupied, spread - math.log(vendi(projected)), repeated, distance)
+
+    def split(self, order: Tensor) -> tuple[float, float, float]:
+        """Occupancy, spread and duplicates of the pool's first `size` reals in this order against the others."""
+        first, rows = self.pool[order[: self.size]], order[self.size :]
+        spread = math.log(vendi(self.pool[rows[: self.size]]) / vendi(first))
+        return self._missing(first, rows), spread, near_duplicates(first, self.threshold).share
+
+    def _missing(self, fakes: Tensor, rows: Tensor) -> float:
+        return missing_modes(fakes, self.pool[rows], self.books, shares(self.modes[rows], self.books.shape[1]))
+
+
+def lay(held_out: Tensor, training: Tensor, fakes: int, seed: int = 0) -> Yardstick:
+    """Make a yardstick of all reals, held out or trained on: for diversity they are alike.
+
+    A third of them, drawn at random, make the space and the codebooks, the others are split, since pictures that a
+    codebook was fitted to lie nearer to its centres than new ones.
+
+    Args:
+        held_out: float32 [H, D].
+        training: float32 [T, D].
+        fakes: how many there will be; compared are at most half of the reals that are split.
+        seed: of all draws.
+
+    Raises:
+        DataError: features that cannot be used, or too few.
+    """
+    check_features("held-out reals", held_out, LEAST_HELD_OUT)
+    check_features("training reals", training, 1, held_out.shape[1])
+    reals, random = torch.cat([training, held_out]).float(), torch.Generator().manual_seed(seed)
+    if len(reals) < LEAST_REALS:
+        raise DataError(f"too few reals to judge by: wanted at least {LEAST_REALS} in all, got {len(reals)}")
+    if float(reals.var(0).sum()) <= 1e-10 * max(float(reals.square().mean()), 1e-30):
+        raise DataError("features of the reals are constant; give the pictures that the generator was trained on")
+    order = torch.randperm(len(reals), generator=random)
+    third = len(reals) // 3
+    fitted, features = reals[order[:third][:_MOST]], reals[order[third:][:_MOST]]
+    size = min(fakes, len(features) // 2)
+    space = principal_space(fitted, DIMENSION)
+    count = min(max(size // 10, 10), 50)
+    books = torch.stack([k_means(space(fitted), count, random) for _ in range(BOOKS)])
+    pool = space(features)
+    threshold = _twin_threshold(pool, size, random)
+    bare = Yardstick(size, space, books, pool, nearest_center(pool, books), features, threshold, seed)
+    return dataclasses.replace(bare, nulls=_nulls(bare, random))
+
+
+def check_features(what: str, features: Tensor, least: int, width: int | None = None) -> None:
+    """Refuse features that would give a wrong verdict instead of none.
+
+    Args:
+        what: for the message, such as `fakes`.
+        features: should be float [N, width].
+        least: smallest N.
+        width: None for any.
+
+    Raises:
+        DataError: another shape, too few, or values that are not finite.
+    """
+    if features.ndim != 2 or (width is not None and features.shape[1] != width):
+        wanted = f"[N, {'D' if width is None else width}]"
+        raise DataError(
+            f"features of the {what} are {list(features.shape)}, wanted {wanted}; take one extractor for all pictures"
+        )
+    if len(features) < least:
+        raise DataError(f"too few {what}: wanted at least {least}, got {len(features)}")
+    if not features.isfinite().all():
+        raise DataError(f"features of the {what} are not finite; the pictures or the extractor are damaged")
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Unbiased squared MMD of float32 [N, D] and [M, D] with the kernel (x y / D + 1)^3 (Bińkowski et al. 2018)."""
+    within = sum(float((_kernel(x, x).sum() - _kernel_diagonal(x).sum()) / (len(x) * (len(x) - 1))) for x in (a, b))
+    return within - 2 * float(_kernel(a, b).mean())
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    return (a.double() @ b.double().T / a.shape[1] + 1) ** 3
+
+
+def _kernel_diagonal(a: Tensor) -> Tensor:
+    return (a.double().square().sum(1) / a.shape[1] + 1) ** 3
+
+
+def _twin_threshold(pool: Tensor, size: int, random: torch.Generator) -> float:
+    """The ratio of `twin_ratios` that 1 % of the reals stay below, among as many reals as there will be fakes."""
+    drawn = [pool[torch.randperm(len(pool), generator=random)[:size]] for _ in range(10)]
+    return float(torch.cat([twin_ratios(reals)[0] for reals in drawn]).quantile(_TWIN_SHARE))
+
+
+def _nulls(bare: Yardstick, random: torch.Generator) -> dict[str, Null]:
+    members = torch.stack([torch.randperm(len(bare.pool), generator=random) for _ in range(SPLITS)])
+    rows = [bare.split(order) for order in members]
+    values = torch.tensor([*zip(*rows, strict=True), _split_distances(bare, members)], dtype=torch.float64)
+    names = [field.name for field in dataclasses.fields(Comparison)]
+    return {name: Null(column) for name, column in zip(names, values, strict=True)}
+
+
+def _split_distances(bare: Yardstick, members: Tensor) -> list[float]:
+    """`kernel_distance` of each split, from one table of the kernel: its sums over blocks are products with 0 and 1."""
+    table = _kernel(bare.features, bare.features).fill_diagonal_(0)
+    n, m = bare.size, len(table) - bare.size
+    first = torch.zeros(len(table), len(members), dtype=table.dtype).scatter_(0, members[:, :n].T, 1)
+    within = (first * (table @ first)).sum(0)
+    across = table.sum(0) @ first - within
+    others = table.sum() - within - 2 * across
+    return list((within / (n * (n - 1)) + others / (m * (m - 1)) - 2 * across / (n * m)).tolist())
+
+
+def _normal_quantile(share: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))

@@ -1,0 +1,304 @@
+"""The verdict: is a generator healthy, collapsed, memorising or untrained? Features in, evidence and a word out.
+
+Diversity is judged apart from fidelity, since a two-sample test tells any DCGAN from the reals, collapsed or not.
+Each axis is compared with splits of the reals (`nulls`), significance is shared out by Holm's method (1979), and a
+significant loss is graded by its size (`severity`), since no generator is without any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .diversity import Repeats, near_duplicates
+from .memorisation import SURROUNDINGS, Copy, Copying, copy_rate
+from .nulls import Comparison, Yardstick, check_features, lay
+from .severity import Curve, lost_modes, narrowed
+
+ALPHA = 0.01
+"""Chance that reals would be called anything but healthy, for diversity and for copying each."""
+
+LEAST_FAKES = 256
+"""Below these the verdict says that it may overlook much."""
+
+LEAST_PRECISION = 0.05
+"""Improved precision below which pictures are like no real ones, so that their diversity means nothing."""
+
+NEIGHBOURS = 3
+"""Of improved precision (Kynkäänniemi et al. 2019)."""
+
+LEAST_TRAINING = SURROUNDINGS
+"""Training pictures that copies can be looked for among."""
+
+
+class State(enum.StrEnum):
+    """What a verdict says, from good to bad."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    PARTIAL = "partial collapse"
+    COLLAPSED = "collapsed"
+    MEMORISED = "memorised"
+    UNTRAINED = "untrained"
+    BATCH_NORM = "batch-norm mismatch"
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command: 0, 10, 20 ... 60."""
+        return 10 * list(State).index(self)
+
+
+class Grade(enum.IntEnum):
+    """How much was lost on an axis; only what is significant has a grade above `NONE`."""
+
+    NONE = 0
+    MILD = 1
+    PARTIAL = 2
+    SEVERE = 3
+
+
+LIMITS = {"occupancy": (0.10, 0.35), "spread": (0.20, 0.50), "duplicates": (0.05, 0.30)}
+"""Loss from which it is partial, and from which severe: share of the modes lost, of the Vendi score lost, and of the
+pictures that repeat another one."""
+
+MOST_COPIES, MOSTLY_COPIES = 0.05, 0.5
+"""Copy rate beyond the expected one that is memorisation, and that is so even where diversity has collapsed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One kind of lost diversity.
+
+    Attributes:
+        name: `occupancy`, `spread` or `duplicates`.
+        statistic: as compared; larger is worse.
+        expected: mean of the statistic where nothing is wrong.
+        sd: its standard deviation there.
+        p_value: chance of as large a statistic where nothing is wrong.
+        loss: in plain measure, 0 to 1; see `LIMITS`.
+        seen_from: the smallest loss that would have been noticed; nan for duplicates that no loss is known of.
+        grade: of the loss.
+    """
+
+    name: str
+    statistic: float
+    expected: float
+    sd: float
+    p_value: float
+    loss: float
+    seen_from: float
+    grade: Grade
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What was found, with the evidence.
+
+    Attributes:
+        state: the verdict in one word.
+        reason: the verdict in a sentence.
+        axes: the three kinds of lost diversity.
+        copying: share of copies of training pictures, and which; None without training pictures.
+        repeats: which fakes repeat another one.
+        kid: unbiased squared MMD times 1000, with KID's kernel.
+        kid_floor: that of reals against reals would be below this in 95 of 100 cases.
+        precision: share of fakes within the balls of the reals.
+        fakes: how many were compared.
+        reals: how many they were compared with.
+        alpha: chance of a false alarm over all looks.
+        looks: how many verdicts this is one of.
+        notes: what limits the verdict, such as low power.
+    """
+
+    state: State
+    reason: str
+    axes: tuple[Axis, ...]
+    copying: Copying | None
+    repeats: Repeats
+    kid: float
+    kid_floor: float
+    precision: float
+    fakes: int
+    reals: int
+    alpha: float
+    looks: int
+    notes: tuple[str, ...]
+
+    def axis(self, name: str) -> Axis:
+        """The axis of this name."""
+        return next(axis for axis in self.axes if axis.name == name)
+
+    @property
+    def vendi_ratio(self) -> float:
+        """Vendi score of the fakes divided by that of as many reals."""
+        return 1 - self.axis("spread").loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, without the lists of pictures."""
+        plain = ("kid", "kid_floor", "precision", "fakes", "reals", "alpha", "looks")
+        copying = {"copy_rate": self.copying.rate, "copy_p_value": self.copying.p_value} if self.copying else {}
+        return {
+            "verdict": str(self.state),
+            "reason": self.reason,
+            "axes": {axis.name: dataclasses.asdict(axis) | {"grade": axis.grade.name.lower()} for axis in self.axes},
+            "vendi_ratio": self.vendi_ratio,
+            **copying,
+            **{name: getattr(self, name) for name in plain},
+            "notes": list(self.notes),
+        }
+
+    @property
+    def copies(self) -> tuple[Copy, ...]:
+        """Fakes that seem to be copies of training pictures, the surest first."""
+        return tuple(self.copying.suspects) if self.copying else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Reals made ready to judge any number of sets of fakes.
+
+    Attributes:
+        yardstick: the nulls.
+        lost: the occupancy statistic by the share of modes lost.
+        narrow: the spread statistic by the share by which modes are narrowed.
+        held_out: float32 [H, D].
+        training: float32 [T, D].
+        mirrored: float32 [T, D], the training pictures' mirror images, or None.
+    """
+
+    yardstick: Yardstick
+    lost: Curve
+    narrow: Curve
+    held_out: Tensor
+    training: Tensor
+    mirrored: Tensor | None
+
+    def __call__(self, fakes: Tensor, looks: int = 1, alpha: float = ALPHA) -> Verdict:
+        """Judge fakes.
+
+        Args:
+            fakes: float32 [N, D], N as given to `prepare`.
+            looks: how many verdicts the false-alarm rate is shared out over, such as the snapshots of a run.
+            alpha: chance of a false alarm over all of them, for diversity and for copying each.
+
+        Raises:
+            DataError: features of another extractor, too few, or not finite.
+        """
+        yardstick = self.yardstick
+        check_features("fakes", fakes, yardstick.size, yardstick.features.shape[1])
+        fakes = fakes[: yardstick.size].float()
+        found = yardstick.compare(fakes)
+        repeats = near_duplicates(yardstick.space(fakes), yardstick.threshold)
+        axes = self._axes(found, alpha / looks)
+        copying = self._copying(fakes[repeats.kept])
+        precision = _precision(fakes, yardstick.features)
+        state, reason = _judge(axes, copying, precision, alpha / looks)
+        return Verdict(
+            state, reason, axes, copying, repeats, 1000 * found.kid, 1000 * yardstick.nulls["kid"].critical(0.05),
+            precision, len(fakes), len(yardstick.pool), alpha, looks, self._notes(axes),
+        )  # fmt: skip
+
+    def _axes(self, found: Comparison, level: float) -> tuple[Axis, ...]:
+        nulls = self.yardstick.nulls
+        values = {name: float(getattr(found, name)) for name in LIMITS}
+        p_values = {name: nulls[name].p_value(value) for name, value in values.items()}
+        significant = holm(p_values, level)
+        axes = []
+        for name, value in values.items():
+            loss, least = self._loss(name, value), self._loss(name, nulls[name].critical(level / len(values)))
+            grade = _grade(name, loss) if name in significant else Grade.NONE
+            axes.append(Axis(name, value, nulls[name].mean, nulls[name].sd, p_values[name], loss, least, grade))
+        return tuple(axes)
+
+    def _loss(self, name: str, statistic: float) -> float:
+        """A statistic in plain measure, which is the same for any extractor and any number of pictures."""
+        excess = statistic - self.yardstick.nulls[name].mean
+        if name == "occupancy":
+            return self.lost.dose(statistic)
+        return -math.expm1(-excess) if name == "spread" else excess
+
+    def _copying(self, distinct: Tensor) -> Copying | None:
+        if len(self.training) < LEAST_TRAINING or not len(distinct):
+            return None
+        return copy_rate(distinct, self.held_out, self.training, self.mirrored)
+
+    def _notes(self, axes: Sequence[Axis]) -> tuple[str, ...]:
+        size, notes = self.yardstick.size, []
+        if size < LEAST_FAKES:
+            notes.append(
+                f"low power: {size} fakes were compared; wanted {LEAST_FAKES} fakes and {3 * LEAST_FAKES} reals"
+            )
+        unseen = axes[0].seen_from
+        if unseen >= LIMITS["occupancy"][0]:
+            notes.append(f"low power: a loss of fewer than {unseen:.0%} of the modes would not be noticed")
+        if len(self.training) < LEAST_TRAINING:
+            notes.append("copies of training pictures were not looked for, as there are no training pictures")
+        return tuple(notes)
+
+
+def prepare(held_out: Tensor, training: Tensor, fakes: int, mirrored: Tensor | None = None, seed: int = 0) -> Judge:
+    """Make reals ready to judge by; some seconds, after which each verdict takes a fraction of one.
+
+    Args:
+        held_out: float32 [H, D], reals that were not trained on.
+        training: float32 [T, D], reals that were; [0, D] for a generator that was trained on others.
+        fakes: how many there will be.
+        mirrored: float32 [T, D], of the training pictures' mirror images; None leaves mirrored copies unnoticed.
+        seed: of all draws.
+
+    Raises:
+        DataError: features that cannot be used, or too few.
+    """
+    yardstick = lay(held_out, training, fakes, seed)
+    return Judge(yardstick, lost_modes(yardstick), narrowed(yardstick), held_out, training, mirrored)
+
+
+def holm(p_values: Mapping[str, float], level: float) -> set[str]:
+    """Names of the p-values that are significant when the chance of any false one is to be `level` (Holm 1979)."""
+    significant = set()
+    for left, name in zip(range(len(p_values), 0, -1), sorted(p_values, key=p_values.__getitem__), strict=True):
+        if p_values[name] > level / left:
+            break
+        significant.add(name)
+    return significant
+
+
+def _grade(name: str, loss: float) -> Grade:
+    partial, severe = LIMITS[name]
+    return Grade.SEVERE if loss > severe else Grade.PARTIAL if loss >= partial else Grade.MILD
+
+
+def _precision(fakes: Tensor, reals: Tensor) -> float:
+    """Improved precision against as many reals as there are fakes."""
+    reals = reals[: len(fakes)]
+    radii = torch.cdist(reals, reals).fill_diagonal_(torch.inf).kthvalue(NEIGHBOURS, dim=1).values
+    return float((torch.cdist(fakes, reals) <= radii).any(1).double().mean())
+
+
+def _judge(axes: Sequence[Axis], copying: Copying | None, precision: float, level: float) -> tuple[State, str]:
+    """The verdict in a word and in a sentence."""
+    worst = max(axis.grade for axis in axes)
+    if copying and copying.p_value < level:
+        limit = MOSTLY_COPIES if worst is Grade.SEVERE else MOST_COPIES
+        if copying.rate - copying.expected > limit:
+            return State.MEMORISED, f"{copying.rate:.0%} of the pictures are copies of training pictures"
+    if precision < LEAST_PRECISION:
+        alike = ", and they are much alike" if worst is Grade.SEVERE else ""
+        return State.UNTRAINED, f"{precision:.0%} of the pictures are like real ones{alike}; so diversity is not judged"
+    told = "; ".join(_told(axis) for axis in sorted(axes, key=lambda axis: -axis.grade) if axis.grade)
+    states = {Grade.NONE: State.HEALTHY, Grade.MILD: State.WARNING, Grade.PARTIAL: State.PARTIAL}
+    return states.get(worst, State.COLLAPSED), told or "no loss of diversity was found"
+
+
+def _told(axis: Axis) -> str:
+    if axis.name == "occupancy":
+        return f"looks like about {axis.loss:.0%} of the modes are missing"
+    if axis.name == "spread":
+        return f"the Vendi score is {1 - axis.loss:.0%} of the reals'"
+    return f"{axis.statistic:.0%} of the pictures repeat another one"
