@@ -16,7 +16,7 @@ FLOORS = [
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer"},
     {"hub", "report", "run_folder"},
-    {"planning"},
+    {"planning", "examine"},
     {"runs", "sampling", "bench", "bench_data", "study"},
     {"cli"},
     {"__main__"},

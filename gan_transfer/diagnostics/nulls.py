@@ -36,11 +36,8 @@ BOOKS = 32
 REFERENCES = 8
 """Random sets of reals that fakes are compared with; the mean does not hang on one draw."""
 
-LEAST_REALS, LEAST_HELD_OUT = 192, 32
+LEAST_REALS, LEAST_HELD_OUT = 96, 8
 """Below these nothing can be said."""
-
-LEAST_COMPARED = 64
-"""Fakes that a comparison needs."""
 
 _MOST = 4096  # reals kept for codebooks and for the splits; more would cost time and add little
 _TWIN_SHARE = 0.01  # of the reals that count as having a twin
