@@ -22,12 +22,15 @@ TWIN_RANK = 20
 ROUNDING = 1e-3
 """Of the features' spread: equal features have distances up to this, since float32 distances come from products."""
 
+BY_CHANCE, BY_FAULT = 1.7, 4.2
+"""Displacement, in units of what chance causes, up to which fakes are compared as they are, and from which they are
+aligned: aligning undoes what blur or noise do, but hides a fifth of what lost modes do."""
+
 SHIFT_COST = 1.0
-"""Deficit that fakes are allowed for each unit of `displacement`. Blur, noise, JPEG, contrast, hue and a tighter crop
-of faces, jackets and photographs caused at most 1.0 (hue 1.4), the loss of modes 3.5 to 45, with two extractors."""
+"""Deficit that fakes are allowed for each unit of `displacement` beyond chance: what aligning cannot undo."""
 
 MOST_ALLOWED = 0.15
-"""Deficit that no displacement excuses; the loss of two thirds of the modes causes as much."""
+"""Deficit that no displacement excuses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +101,9 @@ def occupancy(features: Tensor, books: Tensor) -> Tensor:
 
 def shares(modes: Tensor, count: int) -> Tensor:
     """Shares of each mode by several codebooks: int64 [N, M] below `count` -> float32 [M, count]."""
-    return torch.stack([torch.bincount(column, minlength=count) for column in modes.T]) / len(modes)
+    books = modes.shape[1]
+    places = modes + count * torch.arange(books)  # all codebooks in one histogram
+    return torch.bincount(places.flatten(), minlength=books * count).view(books, count) / len(modes)
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> float:
@@ -114,7 +119,7 @@ def missing_mass(p: Tensor, q: Tensor) -> float:
 
 
 def deficit(p: Tensor, q: Tensor) -> float:
-    """Missing mass that counts deep holes most: sum p max(1 - q / p, 0)^2, 0 to 1; the mean over the other axes.
+    """Missing mass that counts deep holes most: sum p max(1 - q / p, 0)^3, 0 to 1; the mean over the other axes.
 
     Dropped modes leave holes and fill all others a little more. Poor fidelity moves pictures to and fro, which makes as
     large a divergence, but shallower holes.
@@ -123,7 +128,7 @@ def deficit(p: Tensor, q: Tensor) -> float:
         p: shares of the reals, [..., K].
         q: shares of the fakes.
     """
-    return float((p * (1 - q / p.clamp_min(1e-9)).clamp_min(0).square()).sum(-1).mean())
+    return float((p * (1 - q / p.clamp_min(1e-9)).clamp_min(0).pow(3)).sum(-1).mean())
 
 
 def displacement(fakes: Tensor, reals: Tensor) -> float:
@@ -145,21 +150,35 @@ def aligned(fakes: Tensor, reals: Tensor) -> Tensor:
     return (fakes - fakes.mean(0)) * stretch + reals.mean(0)
 
 
-def missing_modes(fakes: Tensor, reals: Tensor, books: Tensor, occupied: Tensor) -> float:
-    """The occupancy statistic: the deficit of aligned fakes, less what their displacement alone may cause.
+def compared(fakes: Tensor, reals: Tensor) -> tuple[Tensor, float]:
+    """Fakes as their modes are compared, and the deficit that poor fidelity may cause without any loss of modes.
+
+    Where chance explains how far the means lie apart, fakes stay as they are; beyond, they are moved towards `aligned`.
+
+    Args:
+        fakes: float32 [N, d].
+        reals: float32 [M, d].
+    """
+    apart, chance = displacement(fakes, reals), 1 / len(fakes) + 1 / len(reals)
+    weight = min(max((apart / chance - BY_CHANCE) / (BY_FAULT - BY_CHANCE), 0.0), 1.0)
+    moved = fakes.lerp(aligned(fakes, reals), weight) if weight else fakes
+    return moved, min(SHIFT_COST * max(apart - BY_CHANCE * chance, 0.0), MOST_ALLOWED)
+
+
+def missing_modes(fakes: Tensor, reals: Tensor, books: Tensor, occupied: Tensor, modes: Tensor | None = None) -> float:
+    """The occupancy statistic: the deficit of fakes, less what poor fidelity may cause.
 
     Args:
         fakes: float32 [N, d].
         reals: float32 [M, d].
         books: float32 [B, K, d].
         occupied: occupancy of the reals, float32 [B, K].
+        modes: int64 [N, B], where the fakes fall as they are, if that is known.
     """
-    return deficit(occupied, occupancy(aligned(fakes, reals), books)) - allowance(fakes, reals)
-
-
-def allowance(fakes: Tensor, reals: Tensor) -> float:
-    """The deficit that poor fidelity may cause without any loss of modes."""
-    return min(SHIFT_COST * displacement(fakes, reals), MOST_ALLOWED)
+    moved, allowed = compared(fakes, reals)
+    if modes is None or moved is not fakes:
+        modes = nearest_center(moved, books)
+    return deficit(occupied, shares(modes, books.shape[1])) - allowed
 
 
 def vendi(features: Tensor, center: Tensor | None = None) -> float:

@@ -6,6 +6,7 @@ Splits with replacement would hold the same picture on both sides or twice on on
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -26,19 +27,28 @@ from .diversity import (
 )
 
 SPLITS = 300
-"""Of a null: a value beyond all of them has p = 1 / 301, just below the 0.01 / 3 that Holm's first step asks for."""
+"""Of a null."""
+
+COUNTED = 10
+"""Splits that must reach a value for its p-value to be counted rather than taken from the tail."""
 
 DIMENSION = 64
 """Principal components in which diversity is judged: 32 and 128 found fewer lost modes."""
 
-BOOKS = 32
-"""Codebooks whose mean is the occupancy statistic: twice the power of one at the same false-alarm rate."""
+MODES = ((10, 50), (5, 100), (2, 200))
+"""Modes of the codebooks: one for so many fakes, and at most how many. Three sizes together find more than any one."""
+
+BOOKS = 8
+"""Codebooks of each size, whose mean is the occupancy statistic: twice the power of one at the same false alarms."""
 
 REFERENCES = 8
 """Random sets of reals that fakes are compared with; the mean does not hang on one draw."""
 
 LEAST_REALS, LEAST_HELD_OUT = 96, 8
 """Below these nothing can be said."""
+
+FAR = 1e6
+"""A coordinate that no feature has."""
 
 _MOST = 4096  # reals kept for codebooks and for the splits; more would cost time and add little
 _TWIN_SHARE = 0.01  # of the reals that count as having a twin
@@ -65,8 +75,9 @@ class Comparison:
 class Null:
     """The values of a statistic on splits of the reals.
 
-    Beyond all of them the tail of a gamma law with the same mean, spread and skewness stands in, by the approximation
-    of Wilson and Hilferty (1931). That of a normal law is too short: over 20 looks it gave several times the alarms.
+    For rare values the tail of a gamma law with the same mean, spread and skewness stands in, by the approximation of
+    Wilson and Hilferty (1931). That of a normal law is too short: over 20 looks it gave several times the alarms; and
+    counting the few splits that go so far gives limits that differ by half from seed to seed.
     """
 
     values: Tensor
@@ -88,23 +99,24 @@ class Null:
         return max(float(((self.values - self.mean) / self.sd).pow(3).mean()), 0.01)
 
     def p_value(self, value: float) -> float:
-        """Chance of a value as large: counted, or by the tail where it is beyond all splits and that is less."""
+        """Chance of a value as large: counted, or by the tail where fewer than `COUNTED` splits reach it."""
         beyond = int((self.values >= value).sum())
         counted = (1 + beyond) / (len(self.values) + 1)
-        if beyond:
-            return counted
-        third = self.skewness / 6
-        root = (1 + 3 * third * (value - self.mean) / self.sd) ** (1 / 3)
-        return min(counted, math.erfc(((root - 1) / third + third) / math.sqrt(2)) / 2)
+        return counted if beyond >= COUNTED else min(counted, self._tail(value))
 
     def critical(self, level: float) -> float:
-        """The value beyond which the p-value is at most `level`: beyond the splits where they cannot tell."""
+        """The value beyond which the p-value is at most `level`."""
         rank = int(level * (len(self.values) + 1)) - 1
-        if rank >= 0:
+        if rank >= COUNTED:
             return float(self.values.sort(descending=True).values[rank])
         third = self.skewness / 6
         root = 1 + third * (-_normal_quantile(level) - third)
-        return max(float(self.values.max()), self.mean + self.sd * (root**3 - 1) / (3 * third))
+        return self.mean + self.sd * (root**3 - 1) / (3 * third)
+
+    def _tail(self, value: float) -> float:
+        third = self.skewness / 6
+        root = max(1 + 3 * third * (value - self.mean) / self.sd, 0.0) ** (1 / 3)
+        return math.erfc(((root - 1) / third + third) / math.sqrt(2)) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +126,9 @@ class Yardstick:
     Attributes:
         size: fakes that are compared at a time.
         space: principal components of some of the reals.
-        books: float32 [BOOKS, K, d], centres of the same reals.
+        books: float32 [B, K, d], centres of the same reals.
         pool: float32 [h, d], the other reals in that space.
-        modes: int64 [h, BOOKS], where the pool falls.
+        modes: int64 [h, B], where the pool falls.
         features: float32 [h, D], the pool as it was given.
         threshold: of `near_duplicates`.
         seed: of the references that are drawn.
@@ -133,6 +145,11 @@ class Yardstick:
     seed: int
     nulls: dict[str, Null] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def among(self) -> float:
+        """`kernel_mean` of the pool."""
+        return kernel_mean(self.features)
+
     def compare(self, fakes: Tensor) -> Comparison:
         """Compare the first `size` fakes, float32 [N, D], with random sets of reals of the size used for the nulls."""
         fakes = fakes[: self.size]
@@ -143,17 +160,22 @@ class Yardstick:
             occupied += self._missing(projected, rows) / REFERENCES
             spread += math.log(vendi(self.pool[rows[: self.size]])) / REFERENCES
         repeated = near_duplicates(projected, self.threshold).share
-        distance = kernel_distance(fakes, self.features)
+        distance = kernel_distance(fakes, self.features, self.among)
         return Comparison(occupied, spread - math.log(vendi(projected)), repeated, distance)
 
     def split(self, order: Tensor) -> tuple[float, float, float]:
         """Occupancy, spread and duplicates of the pool's first `size` reals in this order against the others."""
         first, rows = self.pool[order[: self.size]], order[self.size :]
         spread = math.log(vendi(self.pool[rows[: self.size]]) / vendi(first))
-        return self._missing(first, rows), spread, near_duplicates(first, self.threshold).share
+        return (
+            self._missing(first, rows, self.modes[order[: self.size]]),
+            spread,
+            near_duplicates(first, self.threshold).share,
+        )
 
-    def _missing(self, fakes: Tensor, rows: Tensor) -> float:
-        return missing_modes(fakes, self.pool[rows], self.books, shares(self.modes[rows], self.books.shape[1]))
+    def _missing(self, fakes: Tensor, rows: Tensor, modes: Tensor | None = None) -> float:
+        occupied = shares(self.modes[rows], self.books.shape[1])
+        return missing_modes(fakes, self.pool[rows], self.books, occupied, modes)
 
 
 def lay(held_out: Tensor, training: Tensor, fakes: int, seed: int = 0) -> Yardstick:
@@ -185,8 +207,7 @@ def lay(held_out: Tensor, training: Tensor, fakes: int, seed: int = 0) -> Yardst
     fitted, features = reals[order[:third][:_MOST]], reals[order[third:][:_MOST]]
     size = min(fakes, len(features) // 2)
     space = principal_space(fitted, DIMENSION)
-    count = min(max(size // 10, 10), 50)
-    books = torch.stack([k_means(space(fitted), count, random) for _ in range(BOOKS)])
+    books = _books(space(fitted), size, random)
     pool = space(features)
     threshold = _twin_threshold(pool, size, random)
     bare = Yardstick(size, space, books, pool, nearest_center(pool, books), features, threshold, seed)
@@ -216,10 +237,30 @@ def check_features(what: str, features: Tensor, least: int, width: int | None = 
         raise DataError(f"features of the {what} are not finite; the pictures or the extractor are damaged")
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared MMD of float32 [N, D] and [M, D] with the kernel (x y / D + 1)^3 (Bińkowski et al. 2018)."""
-    within = sum(float((_kernel(x, x).sum() - _kernel_diagonal(x).sum()) / (len(x) * (len(x) - 1))) for x in (a, b))
-    return within - 2 * float(_kernel(a, b).mean())
+def _books(fitted: Tensor, size: int, random: torch.Generator) -> Tensor:
+    """Codebooks of all sizes, float32 [B, K, d]; smaller ones are filled up with centres too far away to be met."""
+    counts = [min(max(size // share, 10), most, len(fitted)) for share, most in MODES]
+    books = torch.full((len(counts), BOOKS, max(counts), fitted.shape[1]), FAR)
+    for number, count in enumerate(counts):
+        for book in books[number]:
+            book[:count] = k_means(fitted, count, random)
+    return books.flatten(0, 1)
+
+
+def kernel_distance(a: Tensor, b: Tensor, among_b: float | None = None) -> float:
+    """Unbiased squared MMD of float32 [N, D] and [M, D] with the kernel (x y / D + 1)^3 (Bińkowski et al. 2018).
+
+    Args:
+        a: one side.
+        b: the other.
+        among_b: `kernel_mean` of b, if it is known.
+    """
+    return kernel_mean(a) + (kernel_mean(b) if among_b is None else among_b) - 2 * float(_kernel(a, b).mean())
+
+
+def kernel_mean(rows: Tensor) -> float:
+    """Mean of the kernel over all pairs of different rows."""
+    return float((_kernel(rows, rows).sum() - _kernel_diagonal(rows).sum()) / (len(rows) * (len(rows) - 1)))
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

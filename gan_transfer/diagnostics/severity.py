@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from .diversity import aligned, allowance, deficit, k_means, nearest_center, shares, vendi
+from .diversity import k_means, missing_modes, nearest_center, shares, vendi
 from .nulls import Yardstick
 
 LOST_MODES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85)
@@ -18,11 +18,14 @@ LOST_MODES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85)
 NARROWING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.95)
 """Shares by which the reals are drawn towards the centres of their modes."""
 
-MODES = (20, 50)
-"""Of the planted losses, in turns; found anew for each trial, so that the judge's own modes are not echoed."""
+MODES = 50
+"""Of the planted losses, at most; found anew for each trial, so that the judge's own modes are not echoed."""
 
-TRIALS = 16
+TRIALS = 12
 """Random losses of each size, whose mean is the response."""
+
+DRAWN_FROM = 0.6
+"""Share of the pool that fakes are drawn from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +54,22 @@ class Curve:
 def lost_modes(yardstick: Yardstick) -> Curve:
     """The occupancy statistic by the share of the reals whose modes are dropped.
 
-    The pool's shares are taken for those of the world, and samples of the sizes that are compared are drawn from them:
-    a third of the pool may be too few to draw fakes from.
+    Fakes are drawn from what is left of one part of the pool and compared with the other part. As many drawn from
+    equally many pictures of all modes show what the small numbers alone do; that is subtracted.
     """
     random = torch.Generator().manual_seed(yardstick.seed)
     found = torch.zeros(TRIALS, 1 + len(LOST_MODES))
     for trial in range(TRIALS):
-        order = _by_mode(yardstick.pool, MODES[trial % len(MODES)], random)
-        for column, share in enumerate((0.0, *LOST_MODES)):
+        order = _by_mode(yardstick.pool, MODES, random)
+        part = torch.rand(len(order), generator=random) < DRAWN_FROM
+        reals = (~part).nonzero()[:, 0]
+        for column, share in enumerate(LOST_MODES, 1):
             kept = order[round(share * len(order)) :]
-            found[trial, column] = _response(yardstick, kept, random)
+            kept = kept[part[kept]]
+            others = part.nonzero()[:, 0]
+            others = others[torch.randperm(len(others), generator=random)[: len(kept)]]
+            lost, whole = (_response(yardstick, rows, reals, random) for rows in (kept, others))
+            found[trial, column] = lost - whole
     return _curve(LOST_MODES, found, yardstick.nulls["occupancy"].mean)
 
 
@@ -68,7 +77,7 @@ def narrowed(yardstick: Yardstick) -> Curve:
     """The spread statistic by how far the reals are drawn towards the centres of their modes (1: onto them)."""
     random = torch.Generator().manual_seed(yardstick.seed)
     pool, size = yardstick.pool, yardstick.size
-    centers = k_means(pool, min(MODES[-1], len(pool) // 4), random)
+    centers = k_means(pool, min(MODES, len(pool) // 4), random)
     centers = centers[nearest_center(pool, centers)]
     found = torch.zeros(TRIALS, 1 + len(NARROWING))
     for trial in range(TRIALS):
@@ -86,19 +95,16 @@ def _by_mode(pool: Tensor, count: int, random: torch.Generator) -> Tensor:
     return torch.randperm(count, generator=random)[modes].argsort(stable=True)
 
 
-def _response(yardstick: Yardstick, kept: Tensor, random: torch.Generator) -> float:
-    """The occupancy statistic of fakes that know only the pictures `kept`."""
-    pool, books = yardstick.pool, yardstick.books
-    fakes = nearest_center(aligned(pool[kept], pool), books)
-    others = len(pool) - yardstick.size
-    p = _drawn(shares(yardstick.modes, books.shape[1]), others, random)
-    q = _drawn(shares(fakes, books.shape[1]), yardstick.size, random)
-    return deficit(p, q) - allowance(pool[kept], pool)
-
-
-def _drawn(probabilities: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """Shares among `count` draws: [M, K] -> [M, K]."""
-    return shares(torch.multinomial(probabilities, count, replacement=True, generator=random).T, probabilities.shape[1])
+def _response(yardstick: Yardstick, known: Tensor, reals: Tensor, random: torch.Generator) -> float:
+    """The occupancy statistic of fakes that know only some pictures of the pool: int64 [...] and [...]."""
+    pool, books, size = yardstick.pool, yardstick.books, yardstick.size
+    few = len(known) < size
+    drawn = (
+        torch.randint(len(known), (size,), generator=random) if few else torch.randperm(len(known), generator=random)
+    )
+    occupied = shares(yardstick.modes[reals], books.shape[1])
+    rows = known[drawn[:size]]
+    return missing_modes(pool[rows], pool[reals], books, occupied, yardstick.modes[rows])
 
 
 def _curve(doses: tuple[float, ...], found: Tensor, start: float) -> Curve:

@@ -17,8 +17,8 @@ from torch import Tensor
 from .diversity import near_duplicates
 from .memorisation import SURROUNDINGS, Copying, copy_rate
 from .nulls import Comparison, Yardstick, check_features, lay
-from .severity import Curve, lost_modes, narrowed
-from .verdict_words import LIMITS, Axis, Grade, State, Verdict
+from .severity import LOST_MODES, Curve, lost_modes, narrowed
+from .verdict_words import LIMITS, SHARES, Axis, Grade, State, Verdict
 
 __all__ = [
     "ALPHA",
@@ -29,6 +29,7 @@ __all__ = [
     "MOSTLY_COPIES",
     "MOST_COPIES",
     "NEIGHBOURS",
+    "SHARES",
     "Axis",
     "Grade",
     "Judge",
@@ -106,12 +107,13 @@ class Judge:
         nulls = self.yardstick.nulls
         values = {name: float(getattr(found, name)) for name in LIMITS}
         p_values = {name: nulls[name].p_value(value) for name, value in values.items()}
-        significant = holm(p_values, level)
+        significant = holm(p_values, level, SHARES)
         axes = []
         for name, value in values.items():
-            loss, least = self._loss(name, value), self._loss(name, nulls[name].critical(level / len(values)))
-            grade = _grade(name, loss) if name in significant else Grade.NONE
-            axes.append(Axis(name, value, nulls[name].mean, nulls[name].sd, p_values[name], loss, least, grade))
+            loss, unseen = self._loss(name, value), self._loss(name, nulls[name].critical(level * SHARES[name]))
+            unseen = max(unseen, LIMITS[name][0])
+            grade = _grade(name, loss, unseen) if name in significant else Grade.NONE
+            axes.append(Axis(name, value, nulls[name].mean, nulls[name].sd, p_values[name], loss, unseen, grade))
         return tuple(axes)
 
     def _loss(self, name: str, statistic: float) -> float:
@@ -134,7 +136,7 @@ class Judge:
                 f"low power: {size} fakes were compared; wanted {LEAST_FAKES} fakes and {3 * LEAST_FAKES} reals"
             )
         unseen = axes[0].seen_from
-        if unseen >= LIMITS["occupancy"][0]:
+        if unseen >= LIMITS["occupancy"][1]:
             notes.append(f"low power: a loss of fewer than {unseen:.0%} of the modes would not be noticed")
         if len(self.training) < LEAST_TRAINING:
             got = f"wanted at least {LEAST_TRAINING} of these, got {len(self.training)}"
@@ -163,26 +165,43 @@ def prepare(held_out: Tensor, training: Tensor, fakes: int, mirrored: Tensor | N
     return Judge(yardstick, lost, narrow, held_out.float(), training.float(), mirrored)
 
 
-def holm(p_values: Mapping[str, float], level: float) -> set[str]:
-    """Names of the p-values that are significant when the chance of any false one is to be `level` (Holm 1979)."""
+def holm(p_values: Mapping[str, float], level: float, shares: Mapping[str, float] | None = None) -> set[str]:
+    """Names of the p-values that are significant when the chance of any false one is to be `level` (Holm 1979).
+
+    Args:
+        p_values: by name.
+        level: below 1.
+        shares: how much of the level each name gets; None shares it out evenly.
+    """
+    left = dict(shares or dict.fromkeys(p_values, 1.0))
     significant = set()
-    for left, name in zip(range(len(p_values), 0, -1), sorted(p_values, key=p_values.__getitem__), strict=True):
-        if p_values[name] > level / left:
+    for name in sorted(p_values, key=lambda name: p_values[name] / left[name]):
+        if p_values[name] > level * left[name] / math.fsum(left[other] for other in left if other not in significant):
             break
         significant.add(name)
     return significant
 
 
-def _grade(name: str, loss: float) -> Grade:
-    partial, severe = LIMITS[name]
+def _grade(name: str, loss: float, unseen: float) -> Grade:
+    """How bad a significant loss is; where even the largest could go unseen, its size cannot be told."""
+    least, partial, severe = LIMITS[name]
+    if loss < least:
+        return Grade.NONE
+    if name == "occupancy" and unseen >= LOST_MODES[-1]:
+        return Grade.MILD
     return Grade.SEVERE if loss > severe else Grade.PARTIAL if loss >= partial else Grade.MILD
 
 
 def _precision(fakes: Tensor, reals: Tensor) -> float:
-    """Improved precision against as many reals as there are fakes."""
+    """Improved precision against as many reals as there are fakes, by the smaller half of the balls alone.
+
+    The balls of a few outliers are so large that noise lies within them; the realism score of Kynkäänniemi et al. 2019
+    leaves them out in the same way.
+    """
     reals = reals[: len(fakes)]
     radii = torch.cdist(reals, reals).fill_diagonal_(torch.inf).kthvalue(NEIGHBOURS, dim=1).values
-    return float((torch.cdist(fakes, reals) <= radii).any(1).double().mean())
+    small = radii <= radii.median()
+    return float((torch.cdist(fakes, reals[small]) <= radii[small]).any(1).double().mean())
 
 
 def _judge(axes: Sequence[Axis], copying: Copying | None, precision: float, level: float) -> tuple[State, str]:
