@@ -127,7 +127,8 @@ class Yardstick:
         size: fakes that are compared at a time.
         space: principal components of some of the reals.
         books: float32 [B, K, d], centres of the same reals.
-        pool: float32 [h, d], the other reals in that space.
+        fitted: float32 [f, d], these reals in that space.
+        pool: float32 [h, d], the other reals there.
         modes: int64 [h, B], where the pool falls.
         features: float32 [h, D], the pool as it was given.
         threshold: of `near_duplicates`.
@@ -138,6 +139,7 @@ class Yardstick:
     size: int
     space: Space
     books: Tensor
+    fitted: Tensor
     pool: Tensor
     modes: Tensor
     features: Tensor
@@ -210,7 +212,7 @@ def lay(held_out: Tensor, training: Tensor, fakes: int, seed: int = 0) -> Yardst
     books = _books(space(fitted), size, random)
     pool = space(features)
     threshold = _twin_threshold(pool, size, random)
-    bare = Yardstick(size, space, books, pool, nearest_center(pool, books), features, threshold, seed)
+    bare = Yardstick(size, space, books, space(fitted), pool, nearest_center(pool, books), features, threshold, seed)
     return dataclasses.replace(bare, nulls=_nulls(bare, random))
 
 

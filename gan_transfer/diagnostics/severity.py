@@ -24,9 +24,6 @@ MODES = 50
 TRIALS = 12
 """Random losses of each size, whose mean is the response."""
 
-DRAWN_FROM = 0.6
-"""Share of the pool that fakes are drawn from."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -54,23 +51,18 @@ class Curve:
 def lost_modes(yardstick: Yardstick) -> Curve:
     """The occupancy statistic by the share of the reals whose modes are dropped.
 
-    Fakes are drawn from what is left of one part of the pool and compared with the other part. As many drawn from
-    equally many pictures of all modes show what the small numbers alone do; that is subtracted.
+    Fakes are drawn from the pictures that are left of the pool and compared with all of it. That some are on both sides
+    makes the statistic smaller than the null's where nothing is dropped; this is mended in the modes that are left.
     """
-    random = torch.Generator().manual_seed(yardstick.seed)
+    random, null = torch.Generator().manual_seed(yardstick.seed), yardstick.nulls["occupancy"].mean
     found = torch.zeros(TRIALS, 1 + len(LOST_MODES))
     for trial in range(TRIALS):
-        order = _by_mode(yardstick.pool, MODES, random)
-        part = torch.rand(len(order), generator=random) < DRAWN_FROM
-        reals = (~part).nonzero()[:, 0]
-        for column, share in enumerate(LOST_MODES, 1):
-            kept = order[round(share * len(order)) :]
-            kept = kept[part[kept]]
-            others = part.nonzero()[:, 0]
-            others = others[torch.randperm(len(others), generator=random)[: len(kept)]]
-            lost, whole = (_response(yardstick, rows, reals, random) for rows in (kept, others))
-            found[trial, column] = lost - whole
-    return _curve(LOST_MODES, found, yardstick.nulls["occupancy"].mean)
+        order = _by_mode(yardstick, random)
+        whole = _response(yardstick, order, random)
+        for column, share in enumerate((0.0, *LOST_MODES)):
+            lost = _response(yardstick, order[round(share * len(order)) :], random) if share else whole
+            found[trial, column] = lost + (1 - share) * (null - whole)
+    return _curve(LOST_MODES, found, null)
 
 
 def narrowed(yardstick: Yardstick) -> Curve:
@@ -88,23 +80,25 @@ def narrowed(yardstick: Yardstick) -> Curve:
     return _curve(NARROWING, found, yardstick.nulls["spread"].mean)
 
 
-def _by_mode(pool: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """Indices of the pool, the pictures of one of `count` modes together, the modes in random order."""
-    count = min(count, len(pool) // 4)
-    modes = nearest_center(pool, k_means(pool, count, random))
+def _by_mode(yardstick: Yardstick, random: torch.Generator) -> Tensor:
+    """Indices of the pool, the pictures of a mode together, the modes in random order.
+
+    The modes are found in other pictures: in the pool itself they would fit too well.
+    """
+    count = min(MODES, len(yardstick.fitted) // 4)
+    modes = nearest_center(yardstick.pool, k_means(yardstick.fitted, count, random))
     return torch.randperm(count, generator=random)[modes].argsort(stable=True)
 
 
-def _response(yardstick: Yardstick, known: Tensor, reals: Tensor, random: torch.Generator) -> float:
-    """The occupancy statistic of fakes that know only some pictures of the pool: int64 [...] and [...]."""
-    pool, books, size = yardstick.pool, yardstick.books, yardstick.size
+def _response(yardstick: Yardstick, known: Tensor, random: torch.Generator) -> float:
+    """The occupancy statistic of fakes that know only these pictures of the pool, int64 [...]."""
+    pool, modes, size = yardstick.pool, yardstick.modes, yardstick.size
     few = len(known) < size
     drawn = (
         torch.randint(len(known), (size,), generator=random) if few else torch.randperm(len(known), generator=random)
     )
-    occupied = shares(yardstick.modes[reals], books.shape[1])
     rows = known[drawn[:size]]
-    return missing_modes(pool[rows], pool[reals], books, occupied, yardstick.modes[rows])
+    return missing_modes(pool[rows], pool, yardstick.books, shares(modes, yardstick.books.shape[1]), modes[rows])
 
 
 def _curve(doses: tuple[float, ...], found: Tensor, start: float) -> Curve:
