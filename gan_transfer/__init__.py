@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .diagnosis import diagnose as diagnose
     from .errors import GanTransferError as GanTransferError
     from .models.dcgan import Discriminator as Discriminator
     from .models.dcgan import Generator as Generator
@@ -33,6 +34,7 @@ _HOMES = {
     "Model": (".recipe", "Model"),
     "Pair": (".models.weights", "Pair"),
     "Recipe": (".recipe", "Recipe"),
+    "diagnose": (".diagnosis", "diagnose"),
     "load_pair": (".transfer.start", "open_pair"),
     "load_recipe": (".recipe", "load_recipe"),
     "sample": (".sampling", "sample"),
@@ -45,6 +47,7 @@ __all__ = [  # noqa: RUF022 (the version last)
     "Model",
     "Pair",
     "Recipe",
+    "diagnose",
     "load_pair",
     "load_recipe",
     "sample",

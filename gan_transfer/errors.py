@@ -6,6 +6,7 @@ GanTransferError            exit code 2: something that the user gave or has is 
 ├── WeightsError            a snapshot: missing, damaged, or of another shape
 ├── RunError                a run folder: not writable, disk too small, resumed with another recipe
 ├── TrainingError           exit code 1: the training itself failed (a loss that is not finite)
+├── Collapsed               exit code 30, 40 or 50: stopped by its own diagnosis, everything saved
 └── Interrupted             exit code 128 + signal: stopped from outside, everything saved
 """
 
@@ -42,6 +43,14 @@ class TrainingError(GanTransferError):
     """The training failed, for instance with a loss that is not finite."""
 
     exit_code = 1
+
+
+class Collapsed(GanTransferError):
+    """The run was stopped because its generator had collapsed; a checkpoint has been written."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Interrupted(GanTransferError):

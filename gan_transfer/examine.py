@@ -106,15 +106,15 @@ def examiner(
         )
     count = min(pictures.count, most)
     reals = reference(pictures, extractor, count, seed, cache)
-    mirrored = reference(_mirrored(pictures), extractor, count, seed, cache)
+    flipped = reference(mirrored(pictures), extractor, count, seed, cache)
     held_out = max(LEAST_HELD_OUT, round(HELD_OUT * count))
     split = count - held_out
-    judge = prepare(reals.features[split:], reals.features[:split], fakes, mirrored.features[:split], seed)
+    judge = prepare(reals.features[split:], reals.features[:split], fakes, flipped.features[:split], seed)
     return Examiner(extractor, reals, held_out, judge)
 
 
-def _mirrored(pictures: Pictures) -> Pictures:
-    """The same set, flipped left to right."""
+def mirrored(pictures: Pictures) -> Pictures:
+    """The same set of real pictures, flipped left to right."""
     return dataclasses.replace(pictures, key=f"{pictures.key}/mirrored", load=lambda rows: pictures.load(rows).flip(-1))
 
 

@@ -17,10 +17,11 @@ from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
 from .data.source import Source
 from .data.sources import open_source
+from .diagnostics.extractors import Extractor, open_extractor
 from .errors import GanTransferError, RecipeError
 from .models.dcgan import Discriminator, Generator, Network
 from .models.weights import Pair
-from .recipe import Model, Recipe, check_together
+from .recipe import Diagnose, Model, Recipe, check_together
 from .training import hardware
 from .training.hardware import Hardware
 from .training.step import Step, make_players
@@ -56,6 +57,7 @@ class Plan:
         pair: what the run starts from; None from scratch.
         hardware: resolved device and arithmetic.
         frozen: names of the frozen blocks of G and of D.
+        extractor: what looks at the generator while it trains; None for no look.
     """
 
     recipe: Recipe
@@ -64,6 +66,7 @@ class Plan:
     pair: Pair | None
     hardware: Hardware
     frozen: tuple[list[str], list[str]]
+    extractor: Extractor | None
 
     @property
     def pack_settings(self) -> PackSettings:
@@ -96,9 +99,10 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
     if source is not None:
         _try(found, lambda: check_batch(len(source), recipe.train.batch))
+    eyes = _try(found, lambda: _open_extractor(recipe.diagnose, chosen))
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
-    made = Plan(recipe, origin, source, pair, chosen, frozen)
+    made = Plan(recipe, origin, source, pair, chosen, frozen, eyes)
     if any(frozen):  # only then is it worth building the networks here already
         _check_frozen(block_rows(made, *networks(made)))
     return made
@@ -191,13 +195,15 @@ def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps:
 
 
 def _run_bytes(recipe: Recipe, generator: Network, discriminator: Network) -> int:
-    """Disk that a run fills, in float32: two checkpoints and the one being written, and all its snapshots.
+    """Disk that a run fills, in float32: two checkpoints and the one being written, all its snapshots and the best one
+    again, and a checkpoint to roll back to.
 
     A checkpoint holds both networks, the average, and Adam's two moments of each weight.
     """
     g_count, d_count = _parameters(generator), _parameters(discriminator)
-    snapshots = int(recipe.train.kimg / recipe.train.snapshot_kimg) + 1
-    return 4 * (3 * (4 * g_count + 3 * d_count) + snapshots * (g_count + d_count))
+    snapshots = int(recipe.train.kimg / recipe.train.snapshot_kimg) + 2
+    checkpoints = 3 if recipe.diagnose.on_collapse == "warn" else 4
+    return 4 * (checkpoints * (4 * g_count + 3 * d_count) + snapshots * (g_count + d_count))
 
 
 def _parameters(network: Network) -> int:
@@ -221,6 +227,12 @@ def _check_frozen(rows: list[BlockRow]) -> None:
         raise RecipeError(
             f"{names} cannot be frozen: drawn anew, because the source pair has another shape; freeze fewer"
         )
+
+
+def _open_extractor(settings: Diagnose, chosen: Hardware | None) -> Extractor | None:
+    if settings.extractor == "none":
+        return None
+    return open_extractor(settings.extractor, chosen.device if chosen else "cpu")
 
 
 def _open_data(recipe: Recipe) -> Source:

@@ -159,6 +159,22 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class Diagnose:
+    """Looks at the averaged generator at its snapshots, and what follows when it collapses."""
+
+    __pydantic_config__ = Forbid
+    extractor: str = "builtin"
+    """The feature extractor, such as `builtin` or `timm:resnet18.a1_in1k`; `none` takes no look."""
+    fakes: Annotated[int, Ge(64), Le(4096)] = 512
+    """Pictures of a look; below 256 much is overlooked."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """`stop` ends the run; `rollback` goes back to the last good look with halved learning rates, three times at most.
+    `warn` only tells: whatever is trained afterwards, the best snapshot stays in `best/`."""
+    patience: Annotated[int, Ge(0)] = 0
+    """Looks without a better KID after which the run ends; 0 never ends it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """One run, whole."""
 
@@ -173,6 +189,7 @@ class Recipe:
     optim: Optim = dataclasses.field(default_factory=Optim)
     ema: Ema = dataclasses.field(default_factory=Ema)
     train: Train = dataclasses.field(default_factory=Train)
+    diagnose: Diagnose = dataclasses.field(default_factory=Diagnose)
 
 
 def load_recipe(kind: str | None, name: str, overrides: Sequence[str | config.Override] = ()) -> Recipe:

@@ -1,7 +1,7 @@
 """The folder of a run: its number, its lock, its books. Resuming is finding the newest unfinished one again.
 
-`<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, events.jsonl, log.txt, *.png,
-snapshots/, state-latest/.
+`<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, metric-panel.jsonl, events.jsonl,
+log.txt, *.png, snapshots/, best/, state-latest/, state-healthy/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from .errors import RunError
 from .files import append_line, write_json
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
-FREE = ("data.source", "data.workers", "train.device")
+FREE = (
+    "data.source", "data.workers", "train.device",
+    "diagnose.extractor", "diagnose.fakes", "diagnose.on_collapse", "diagnose.patience",
+)  # fmt: skip
 """Keys that may differ between a run and its resumption; the pack's key stands for the pictures."""
 
 
@@ -40,14 +43,29 @@ class RunFolder:
         return self.path / "stats.jsonl"
 
     @property
+    def panel(self) -> Path:
+        """One JSON object per look at the generator."""
+        return self.path / "metric-panel.jsonl"
+
+    @property
     def snapshots(self) -> Path:
         """Folders that can be sampled, fine-tuned from and published."""
         return self.path / "snapshots"
 
     @property
+    def best(self) -> Path:
+        """A copy of the best snapshot."""
+        return self.path / "best"
+
+    @property
     def state(self) -> Path:
         """Checkpoints."""
         return self.path / "state-latest"
+
+    @property
+    def healthy(self) -> Path:
+        """The checkpoint of the last good look, to roll back to."""
+        return self.path / "state-healthy"
 
     def event(self, event: str, /, **details: Any) -> None:
         """Append to `events.jsonl`."""
@@ -68,11 +86,11 @@ class RunFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """What `events.jsonl` says; a line cut off by a kill is passed over."""
-        path, events = self.path / "events.jsonl", []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            with contextlib.suppress(ValueError):
-                events.append(json.loads(line))
-        return events
+        return _read_lines(self.path / "events.jsonl")
+
+    def looks(self) -> list[dict[str, Any]]:
+        """What `metric-panel.jsonl` says, likewise."""
+        return _read_lines(self.panel)
 
     def recipe(self) -> dict[str, Any] | None:
         """The recipe as it was resolved; None in a folder where nothing was begun."""
@@ -134,6 +152,14 @@ def kimg_label(images_seen: int, *landmarks_kimg: float) -> str:
     so that two of them never share a name."""
     whole = all(float(kimg).is_integer() for kimg in landmarks_kimg)
     return f"{images_seen // 1000:06d}" if whole else f"{images_seen / 1000:010.3f}"
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines
 
 
 def _nearest(outdir: Path) -> Path:

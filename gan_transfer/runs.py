@@ -18,14 +18,16 @@ from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
 from .models.ema import recalibrate
 from .models.weights import Pair, save_pair
+from .monitor import METRICS
 from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe, stream
+from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
 from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .training.checkpoint import Checkpoints
-from .training.loop import Hooks, Progress, train
+from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
 from .transfer import freeze
@@ -33,11 +35,8 @@ from .transfer import freeze
 GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
 
 
-class View(Protocol):
+class View(Listener, Protocol):
     """Whoever follows a run: the terminal, a notebook, nobody."""
-
-    def say(self, text: str) -> None:
-        """One line of talk."""
 
     def packing(self, done: int, total: int) -> None:
         """Pictures decoded so far."""
@@ -65,6 +64,7 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         DataError: too many pictures are broken, too few are left for a batch, or the cache has no room.
         RunError: the unfinished run has another recipe, is in use, or cannot be written.
         TrainingError: a loss or a weight was not finite; names the last good checkpoint.
+        Collapsed: stopped by the recipe's policy, since the generator had collapsed.
         Interrupted: stopped by SIGINT or SIGTERM; a checkpoint of what was trained has been written.
     """
     with stop_signal() as stop:
@@ -95,6 +95,8 @@ class _Run:
     def __post_init__(self) -> None:
         settings, shape = self.plan.recipe.train, self.plan.recipe.model
         self.checkpoints = Checkpoints(self.folder.state)
+        self.clock: dict[str, Any] = {"pack": self.packed.key, "rollbacks": 0}
+        self.guard = Guard(self.plan, self.folder, self.view)
         self.random = stream(settings.seed, "training")
         torch.manual_seed(settings.seed)  # dropout draws from the global generator
         fixed = torch.Generator().manual_seed(GRID_SEED)
@@ -102,32 +104,62 @@ class _Run:
 
     def go(self) -> Path:
         """Start or resume, train, and close the folder's books."""
-        recipe, folder = self.plan.recipe, self.folder
+        recipe, folder, resuming = self.plan.recipe, self.folder, bool(self.checkpoints.paths())
+        stopped = resuming and self.guard.stopped()
         generator, discriminator, rows = networks(self.plan)
         blocks = block_rows(self.plan, generator, discriminator, rows)
         self.view.blocks(blocks)
         if any(self.plan.frozen):
-            self._say(freeze.describe(*self.plan.frozen))
-        resuming = bool(self.checkpoints.paths())
+            self.guard.say(freeze.describe(*self.plan.frozen))
         if not resuming:
             self._recalibrate_frozen(generator, discriminator)
         for network, names in zip((generator, discriminator), self.plan.frozen, strict=True):
             freeze.freeze(network, names)
         players = make_players(generator, discriminator, recipe, self.plan.hardware)
         position = self._restore(players) if resuming else self._begin(players, blocks)
-        self.loader = _loader(self.plan, self.packed, position, self.plan.hardware.device)
+        if stopped:
+            position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
+        self._place(position)
         self._announce(players)
-        step = Step(players, recipe, self.plan.hardware, self.random)
-        progress = Progress(self.loader, step, self.random, {"pack": self.packed.key})
-        telemetry = Telemetry(folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
-        hooks = Hooks(self._tick, lambda seen: self._snapshot(players, seen), lambda: self.stop.signum)
-        signum = self._train(progress, telemetry, hooks)
+        self.guard.open(self.packed)
+        signum, then = self._session(players)
+        while then is Then.ROLL_BACK:
+            self._place(self.guard.roll_back(players, self.random, self.checkpoints, self.clock))
+            signum, then = self._session(players)
         self.view.training(None, recipe.train.kimg)
         if signum:
             folder.event("interrupted", kimg=self.loader.position / 1000, signal=signum)
             raise Interrupted(signum, f"stopped at {self.loader.position / 1000:.2f} kimg; everything is saved")
-        folder.event("finished", kimg=self.loader.position / 1000)
+        if self.guard.alarm:
+            raise self.guard.collapsed(self.guard.alarm)
+        folder.event("finished", kimg=self.loader.position / 1000, diagnosis_share=self.guard.share())
         return folder.path
+
+    def _place(self, position: int) -> None:
+        """Have the pictures handed out from the position on."""
+        self.loader = _loader(self.plan, self.packed, position, self.plan.hardware.device)
+
+    def _session(self, players: Players) -> tuple[int, Then]:
+        """Train from here until the end, a signal, or what the looks say; return the signal and what they said."""
+        recipe, then = self.plan.recipe, Then.GO_ON
+        step = Step(players, recipe, self.plan.hardware, self.random)
+        progress = Progress(self.loader, step, self.random, self.clock)
+
+        def snapshot(seen: int) -> Then:
+            nonlocal then
+            folder = self._snapshot(players, seen)
+            then = self.guard.look(players.ema.network, seen, folder, save)
+            self._plot()
+            return then
+
+        def save() -> None:
+            progress.save(self.guard.healthy)
+
+        if not self.loader.position:
+            self.guard.first_look(players.ema.network, save)
+        telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
+        signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
+        return signum, then
 
     def _train(self, progress: Progress, telemetry: Telemetry, hooks: Hooks) -> int:
         try:
@@ -149,6 +181,7 @@ class _Run:
         reals = Loader(self.packed.images, min(recipe.train.grid**2, self.packed.count), recipe.train.seed).next_batch()
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
+        folder.panel.unlink(missing_ok=True)  # of a beginning that was killed before its first checkpoint
         folder.event("started", version=__version__, torch=torch.__version__, device=str(self.plan.hardware.device))
         return 0
 
@@ -156,11 +189,14 @@ class _Run:
         """Take the newest good checkpoint; return its position, the images seen."""
         clock, faults = self.checkpoints.restore(players, self.random)
         for fault in faults:
-            self._say(f"warning: {fault}; the checkpoint before it is used")
+            self.guard.say(f"warning: {fault}; the checkpoint before it is used")
             self.folder.event("damaged checkpoint", message=fault)
         assert clock is not None, "restore() is only called where checkpoints are"
         seen: int = clock["images_seen"]
-        self._say(f"resuming {self.folder.path} at {seen / 1000:.2f} kimg")
+        self.clock["rollbacks"] = self.guard.rollbacks = clock.get("rollbacks", 0)
+        slow_down(players, self.plan.recipe.optim, self.guard.rollbacks)
+        self.guard.forget_after(seen)
+        self.guard.say(f"resuming {self.folder.path} at {seen / 1000:.2f} kimg")
         self.folder.event("resumed", kimg=seen / 1000)
         return seen
 
@@ -169,18 +205,18 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             speed = probe(self.plan, copy.deepcopy(players.generator), copy.deepcopy(players.discriminator), 5)
         left = self.plan.recipe.train.kimg * 1000 - self.loader.position
-        self._say(
+        self.guard.say(
             f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
             f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
-        self._say(f"pictures: {self.loader.describe()}")
+        self.guard.say(f"pictures: {self.loader.describe()}")
 
     def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:
         """Batch-norm statistics of blocks about to be frozen, on what they will see: G's samples, and for D half
         target pictures and half samples, augmented as in training."""
         recipe, names = self.plan.recipe, self.plan.frozen
         if any(names):
-            self._say("taking the batch-norm statistics of the frozen blocks anew on the target")
+            self.guard.say("taking the batch-norm statistics of the frozen blocks anew on the target")
         random = stream(recipe.train.seed, "recalibration")
         reals = _loader(self.plan, self.packed, 0, torch.device("cpu"))  # where the networks still are
         batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
@@ -201,15 +237,11 @@ class _Run:
         freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
         freeze.recalibrate_blocks(generator, names[0], [latents] * count)
 
-    def _say(self, text: str) -> None:
-        self.view.say(text)
-        self.folder.log(text)
-
     def _tick(self, line: dict[str, float]) -> None:
         self.view.training(line, self.plan.recipe.train.kimg)
 
-    def _snapshot(self, players: Players, images_seen: int) -> None:
-        """The averaged generator with fresh statistics, its discriminator, a grid and the curves."""
+    def _snapshot(self, players: Players, images_seen: int) -> Path:
+        """Write the averaged generator with fresh statistics, its discriminator and a grid; return the folder."""
         recipe, average = self.plan.recipe, players.ema.network
         if not all(p.isfinite().all() for p in [*average.parameters(), *players.discriminator.parameters()]):
             raise TrainingError(f"a weight is not finite at {images_seen / 1000:.2f} kimg")
@@ -222,10 +254,16 @@ class _Run:
             "data": {"source": self.plan.source.name, "pictures": self.packed.count, "pack": self.packed.key},
             "from": _lineage(self.plan),
         }
-        save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info))
+        folder = self.folder.snapshots / label
+        (folder / METRICS).unlink(missing_ok=True)  # of a look at what was here before
+        save_pair(folder, Pair(average, players.discriminator, info))
         self._grid(players, f"fakes{label}.png")
+        return folder
+
+    def _plot(self) -> None:
+        """The curves, after the look, which belongs to them."""
         if len(read_stats(self.folder.stats)) > 1:
-            plot_curves(self.folder.stats, self.folder.path / "curves.png")
+            plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
 
     def _grid(self, players: Players, name: str) -> None:
         with torch.inference_mode():

@@ -74,6 +74,9 @@ class Witness:
     def blocks(self, rows: list[planning.BlockRow]) -> None:
         pass
 
+    def verdict(self, text: str) -> None:
+        self.talk.append(text)
+
     def training(self, line: dict[str, float] | None, total_kimg: float) -> None:
         if line is not None:
             self.ticks.append(line["kimg"])

@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
-COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|data|bench|recipes)[^`\n]*")
+COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|diagnose|data|bench|recipes)[^`\n]*")
 
 
 def commands(text: str) -> list[str]:
@@ -94,7 +94,9 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    others = {word for name in ("sample", "data") for p in parameters(get_command(app), name) for word in p.opts}
+    others = {
+        word for name in ("sample", "diagnose", "data") for p in parameters(get_command(app), name) for word in p.opts
+    }
     assert told - known - others == set()
 
 
@@ -143,8 +145,9 @@ def test_the_blocks_of_the_faithful_pair_are_told_right() -> None:
 
 def test_the_files_that_a_run_is_told_to_leave_are_those_that_it_leaves(cli: Cli, tiny: list[str], home: Path) -> None:
     (block,) = [block for block in fenced(README) if block.startswith("runs/")]
-    told = set(re.findall(r"[\w.]+\.(?:jsonl|json|png|txt|safetensors)\b", block))
-    assert cli("finetune", "--target", "coverart", *tiny, "--from", "none").code == 0
+    told = set(re.findall(r"[\w.-]+\.(?:jsonl|json|png|txt|safetensors)\b", block))
+    words = ("--from", "none", "--data", "builtin:covers?count=128")  # enough pictures to be judged by
+    assert cli("finetune", "--target", "coverart", *tiny, *words).code == 0
     run = home / block.splitlines()[0]
     left = {path.name for path in run.rglob("*") if path.is_file() and "state-latest" not in path.parts} - {".lock"}
     assert {re.sub(r"\d[\d.]*\d", "N", name) for name in told} == {re.sub(r"\d[\d.]*\d", "N", name) for name in left}

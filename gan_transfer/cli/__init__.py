@@ -12,7 +12,8 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
-from . import bench, data, recipes
+from . import bench, data, recipes, selfcheck
+from .diagnose import diagnose
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -29,10 +30,12 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
+app.command("diagnose")(diagnose)
 
 app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(bench.app, name="bench")
+app.add_typer(selfcheck.app, name="selfcheck")
 
 
 def _print_version(wanted: bool) -> None:

@@ -29,6 +29,12 @@ Augment = Annotated[
 Mirror = Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Flip half of the real pictures.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+OnCollapse = Annotated[
+    str | None, typer.Option("--on-collapse", help="warn, stop, or rollback: back to the last good look, half as fast.")
+]
+Patience = Annotated[
+    int | None, typer.Option("--patience", help="Looks without a better KID that end the run; 0: none.")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: section.key=value. Can be repeated.")]
 Freeze = Annotated[
     str | None, typer.Option("--freeze", help="'early' is --freeze-d-image 2: D's two blocks nearest the image.")
@@ -55,6 +61,8 @@ KEYS = {
     "mirror": "data.mirror",
     "device": "train.device",
     "precision": "train.precision",
+    "on_collapse": "diagnose.on_collapse",
+    "patience": "diagnose.patience",
 }
 """The recipe's key behind each shorthand flag."""
 

@@ -27,6 +27,8 @@ def pretrain(
     mirror: options.Mirror = None,
     device: options.Device = None,
     precision: options.Precision = None,
+    on_collapse: options.OnCollapse = None,
+    patience: options.Patience = None,
     changes: options.Set = None,
     new: options.New = False,
     dry_run: options.DryRun = False,
@@ -37,7 +39,7 @@ def pretrain(
     """
     flags = options.overrides(
         data=data, kimg=kimg, batch=batch, seed=seed, source=source, glr=glr, dlr=dlr, augment=augment, mirror=mirror,
-        device=device, precision=precision,
+        device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     _go("pretrain", recipe, [*(changes or []), *flags], outdir, new=new, dry_run=dry_run)
 
@@ -60,6 +62,8 @@ def finetune(
     mirror: options.Mirror = None,
     device: options.Device = None,
     precision: options.Precision = None,
+    on_collapse: options.OnCollapse = None,
+    patience: options.Patience = None,
     changes: options.Set = None,
     new: options.New = False,
     dry_run: options.DryRun = False,
@@ -71,7 +75,7 @@ def finetune(
     flags = options.overrides(
         data=data, source=source, kimg=kimg, batch=batch, seed=seed, freeze=freeze, freeze_d_image=freeze_d_image,
         freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, glr=glr, dlr=dlr, augment=augment,
-        mirror=mirror, device=device, precision=precision,
+        mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     _go("finetune", target, [*(changes or []), *flags], outdir, new=new, dry_run=dry_run)
 

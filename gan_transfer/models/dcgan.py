@@ -8,7 +8,7 @@ so that pairs of different resolutions share every block but the ones next to th
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -109,12 +109,17 @@ class Discriminator(Network):
         blocks["d1"] = Block(_conv_d(entering, 1, 1, 0, model), nn.Identity(), nn.Identity())
         super().__init__(model, blocks)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Pictures, float [N, channels, resolution, resolution] in [-1, 1] -> logits, float [N]."""
-        x = images
+    def forward(self, images: Tensor, with_features: bool = False) -> Any:
+        """Pictures, float [N, channels, resolution, resolution] in [-1, 1] -> logits, float [N].
+
+        Args:
+            images: the pictures.
+            with_features: give back a pair: the logits, and what the last block saw, flat: float [N, F].
+        """
+        x, seen = images, images
         for block in self.blocks.values():
-            x = block(x)
-        return x.flatten()
+            x, seen = block(x), x
+        return (x.flatten(), seen.flatten(1)) if with_features else x.flatten()
 
 
 def probability(logits: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class TerminalView:
         self._live: Live | None = None
         self._bar: Progress | None = None
         self._lines: list[dict[str, float]] = []
+        self._verdict: str | None = None
         self._shown = float("-inf")
         self._packing_since: tuple[float, int, float] | None = None  # begin, pictures by then, last line
 
@@ -83,6 +84,12 @@ class TerminalView:
             self._live = self._live or self._open()
             self._live.update(self._table(total_kimg), refresh=True)
 
+    def verdict(self, text: str) -> None:
+        """The newest look at the generator: it stands under the table, and elsewhere is a line of its own."""
+        self._verdict = text
+        if not self.console.is_terminal:
+            self.say(text)
+
     def close(self) -> None:
         """Put the terminal back in order after an error."""
         self._close()
@@ -120,6 +127,7 @@ class TerminalView:
     def _table(self, total_kimg: float) -> Table:
         # Narrow, so that 80 characters hold it.
         table = Table(*COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+        table.caption, table.caption_justify, table.caption_style = self._verdict, "left", ""
         for line in self._lines:
             table.add_row(*tick_cells(line, total_kimg))
         return table
@@ -171,7 +179,7 @@ def show_rehearsal(plan: Any, found: Any) -> None:
     kimg = plan.recipe.train.kimg
     console.print(f"pictures    {found.pictures:,} ({kimg * 1000 / found.pictures:.1f} epochs in {kimg:g} kimg)")
     console.print(f"speed       {found.img_per_sec:.0f} img/s on {plan.hardware.describe()}, measured over 10 steps")
-    console.print(f"ETA         {clock_text(found.eta_sec)}, without packing and snapshots")
+    console.print(f"ETA         {clock_text(found.eta_sec)}, without packing, snapshots and looks")
     made = f"{found.pack_bytes / 1e9:.2f} GB of decoded pictures" if found.pack_bytes else "there already"
     console.print(f"pack        {made}")
     console.print(f"disk        {found.run_bytes / 1e9:.2f} GB for checkpoints and snapshots")

@@ -1,21 +1,29 @@
-"""Curves of a run as a PNG, from its `stats.jsonl` alone."""
+"""Curves of a run as a PNG, from its books alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..files import atomic
 
 MOST_POINTS = 2000  # in a curve; more are thinned
+MARKED = ("collapse", "collapsed", "rolled back", "patience")
+"""Events that are drawn as a line across."""
+
+Lines = Sequence[dict[str, Any]]
 
 
-def plot_curves(stats: Path, destination: Path) -> None:
-    """Draw the two losses, and D(x) with D(G(z)), against kimg.
+def plot_curves(stats: Path, destination: Path, looks: Lines = (), events: Lines = ()) -> None:
+    """Draw the two losses, and D(x) with D(G(z)), against kimg; below them what the looks at the generator found.
 
     Args:
         stats: `stats.jsonl` of a run.
         destination: the PNG to write.
+        looks: of its `metric-panel.jsonl`; without any there is no third panel.
+        events: of its `events.jsonl`; those in `MARKED` are drawn.
 
     Raises:
         ValueError: fewer than two ticks, so no curve.
@@ -26,21 +34,43 @@ def plot_curves(stats: Path, destination: Path) -> None:
     lines = read_stats(stats)
     if len(lines) < 2:
         raise ValueError(f"{stats} holds {len(lines)} ticks; a curve needs two")
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = 3 if looks else 2
+    figure = Figure(figsize=(9, 3 * panels), layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper, lower, *below = figure.subplots(panels, 1, sharex=True)
     kimg = [line["kimg"] for line in lines]
     for key, label in (("loss_d", "discriminator"), ("loss_g", "generator")):
         upper.plot(kimg, [line[key] for line in lines], label=label, linewidth=1)
     upper.set(ylabel="loss (nats)", title=stats.parent.name)
     for key, label in (("d_real", "D(x), real pictures"), ("d_fake", "D(G(z)), fakes")):
         lower.plot(kimg, [line[key] for line in lines], label=label, linewidth=1)
-    lower.set(ylabel="probability of real", xlabel="kimg (thousands of real images shown)", ylim=(0, 1))
-    for axes in (upper, lower):
-        axes.legend(loc="upper right")
+    lower.set(ylabel="probability of real", ylim=(0, 1))
+    for axes in below:
+        _plot_looks(axes, looks)
+    for axes in (upper, lower, *below):
+        for event in (event for event in events if event.get("event") in MARKED):
+            axes.axvline(event["kimg"], color="crimson", linestyle="--", linewidth=1, label=event["event"])
+        named = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))  # each kind of event once
+        axes.legend(named.values(), named.keys(), loc="upper right")
         axes.grid(alpha=0.3)
+    axes.set_xlabel("kimg (thousands of real images shown)")
     with atomic(destination) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
+
+
+def _plot_looks(axes: Any, looks: Lines) -> None:
+    """KID on a logarithmic axis, and on the right the Vendi ratio."""
+    kimg = [line["kimg"] for line in looks]
+    extractor = looks[-1]["extractor"]
+    (low,) = axes.plot(kimg, [line["kid_x1000"] for line in looks], "o-", markersize=3, linewidth=1)
+    low.set_label("KID x 1000, left")
+    axes.set(ylabel=f"KID x 1000 ({extractor})", yscale="symlog", ylim=(0, None))
+    right = axes.twinx()
+    right.plot(kimg, [line["vendi_ratio"] for line in looks], "s-", color="tab:orange", markersize=3, linewidth=1)
+    right.set(ylabel="Vendi ratio", ylim=(0, None))
+    axes.plot(
+        [], [], "s-", color="tab:orange", markersize=3, linewidth=1, label="Vendi score of the fakes / the reals, right"
+    )
 
 
 def read_stats(stats: Path) -> list[dict[str, float]]:

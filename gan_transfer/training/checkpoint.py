@@ -27,11 +27,12 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: `state-latest` of the run; made by the first `save`.
+        folder: `state-latest` of the run, or another; made by the first `save`.
+        kept: how many of the newest stay.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, kept: int = KEPT) -> None:
+        self.folder, self.kept = folder, kept
 
     def paths(self) -> list[Path]:
         """All checkpoint files, newest first."""
@@ -59,8 +60,19 @@ class Checkpoints:
         metadata = {"format": "pt", "clock": json.dumps(clock), "sha256": _digest(tensors)}
         with atomic(path) as temporary:
             save_file(tensors, temporary, metadata)
-        for old in self.paths()[KEPT:]:
+        for old in self.paths()[self.kept :]:
             old.unlink()
+        return path
+
+    def rewind(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
+        """Write a checkpoint of an earlier moment and forget those after it; arguments and errors as for `save`.
+
+        It is written before the others go, so that a kill at any moment leaves one to go on from.
+        """
+        later = [path for path in self.paths() if path.name > _name(clock)]
+        path = Checkpoints(self.folder, self.kept + len(later)).save(players, random, clock)
+        for other in later:
+            other.unlink()
         return path
 
     def restore(self, players: Players, random: torch.Generator) -> tuple[dict[str, Any] | None, list[str]]:

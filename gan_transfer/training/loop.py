@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,18 +17,26 @@ from .step import Step
 from .telemetry import Telemetry
 
 
+class Then(enum.Enum):
+    """What the loop does after a snapshot: goes on, ends there with a checkpoint, or ends there without one."""
+
+    GO_ON = enum.auto()
+    STOP = enum.auto()
+    ROLL_BACK = enum.auto()
+
+
 @dataclasses.dataclass(frozen=True)
 class Hooks:
     """What a run does at the loop's landmarks.
 
     Attributes:
         tick: called with the line of `stats.jsonl`.
-        snapshot: called with the images seen; the players hold the weights.
+        snapshot: called with the images seen; the players hold the weights. Its answer is followed.
         stop: asked before every step; a signal number ends the loop, 0 goes on.
     """
 
     tick: Callable[[dict[str, float]], None]
-    snapshot: Callable[[int], None]
+    snapshot: Callable[[int], Then]
     stop: Callable[[], int]
 
 
@@ -59,10 +68,10 @@ def due(images_seen: int, batch: int, every_kimg: float) -> bool:
 
 
 def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints: Checkpoints, hooks: Hooks) -> int:
-    """Train until `settings.kimg` thousand images have been shown, or until `hooks.stop` says so.
+    """Train until `settings.kimg` thousand images have been shown, or until `hooks.stop` or `hooks.snapshot` says so.
 
     Returns:
-        0 at the end, else the signal number. Either way a checkpoint of the last step has been written.
+        The signal number that ended it, else 0. A checkpoint of the last step has been written, but for a roll-back.
 
     Raises:
         TrainingError: a loss or a weight is not finite.
@@ -84,7 +93,7 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
             seen = loader.position
             last = seen >= total
 
-            snapshot = last or due(seen, settings.batch, settings.snapshot_kimg)
+            snapshot, then = last or due(seen, settings.batch, settings.snapshot_kimg), Then.GO_ON
 
             # Say how it goes; a loss that is not finite ends the run here, before anything of it is kept.
             if snapshot or due(seen, settings.batch, settings.tick_kimg):
@@ -92,7 +101,11 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
 
             # Keep what was learned: for others, then for ourselves.
             if snapshot:
-                hooks.snapshot(seen)
-            if last or due(seen, settings.batch, settings.checkpoint_kimg):
+                then = hooks.snapshot(seen)
+            if then is Then.ROLL_BACK:
+                break
+            if last or then is Then.STOP or due(seen, settings.batch, settings.checkpoint_kimg):
                 progress.save(checkpoints)
+            if then is Then.STOP:
+                break
     return 0

@@ -33,10 +33,10 @@ class Telemetry:
         self._waited = 0.0
         self._start = self._last = time.perf_counter()
         self._first_images = images_seen
-        _drop_later_lines(path, images_seen)
+        drop_later_lines(path, images_seen)
 
     def add(self, statistics: Tensor, images: int, waited: float) -> None:
-        """Add one step's statistics [5], its images, and the seconds that it waited for them; nothing is copied from
+        """Add one step's statistics [9], its images, and the seconds that it waited for them; nothing is copied from
         the device.
         """
         self._sums = statistics if self._sums is None else self._sums + statistics
@@ -80,7 +80,8 @@ def memory_gb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def _drop_later_lines(path: Path, images_seen: int) -> None:
+def drop_later_lines(path: Path, images_seen: int) -> None:
+    """Take the lines behind a moment, and one cut off by a kill, out of a file of lines that hold their `kimg`."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

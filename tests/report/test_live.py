@@ -102,6 +102,18 @@ def test_the_table_of_a_long_run_fits_into_80_characters() -> None:
     assert all(cell in out.getvalue() for cell in ("123.4/1000", "12346", "1.2 %", "20 h 50 min", "12.50 GB"))
 
 
+def test_the_newest_verdict_stands_under_the_table_or_is_a_line() -> None:
+    text = "at 20 kimg: partial collapse, KID x 1000 1234 (best 1198 at 10 kimg)"
+    for terminal in (True, False):
+        out = io.StringIO()
+        shown = TerminalView(Console(file=out, force_terminal=terminal, width=80, highlight=False))
+        shown.verdict(text)
+        shown.training(tick(20.0, 0), 20)
+        shown.training(None, 20)
+        assert out.getvalue().count(text) >= 1
+    assert out.getvalue().splitlines()[0] == text
+
+
 @pytest.mark.parametrize("end", ["training", "close"])
 def test_the_terminals_cursor_comes_back(end: str) -> None:
     shown, out = view(terminal=True)

@@ -33,6 +33,27 @@ def test_other_figures_give_another_picture(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
+def looks(*kids: float) -> list[dict[str, object]]:
+    """Lines of `metric-panel.jsonl`."""
+    rows = enumerate(kids)
+    return [{"kimg": 5.0 * n, "kid_x1000": kid, "vendi_ratio": 0.5, "extractor": "builtin"} for n, kid in rows]
+
+
+def test_looks_get_a_panel_of_their_own_and_events_a_line_each(tmp_path: Path) -> None:
+    stats = write_stats(tmp_path / "stats.jsonl", 30)
+    events = [{"event": "started"}, {"event": "rolled back", "kimg": 12.0}, {"event": "rolled back", "kimg": 14.0}]
+    for name, told in {
+        "plain": ([], []),
+        "looks": (looks(900, 400, -0.1), []),
+        "all": (looks(900, 400), events),
+    }.items():
+        plot_curves(stats, tmp_path / f"{name}.png", *told)
+    for name, height in {"plain": 600, "looks": 900, "all": 900}.items():
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.size == (900, height)
+    assert (tmp_path / "looks.png").read_bytes() != (tmp_path / "all.png").read_bytes()
+
+
 def test_the_curves_are_drawn_anew_over_the_old_ones(tmp_path: Path) -> None:
     (tmp_path / "curves.png").write_bytes(b"old")
     plot_curves(write_stats(tmp_path / "stats.jsonl", 2), tmp_path / "curves.png")

@@ -136,6 +136,23 @@ def test_the_newest_two_are_kept_and_nothing_else_lies_beside_them(tmp_path: Pat
     assert len(names) == KEPT
 
 
+def test_going_back_to_an_earlier_moment_forgets_those_after_it(tmp_path: Path) -> None:
+    held = saved_run(tmp_path / "latest", 2)
+    step = begin(seed=1)
+    latest, healthy = Checkpoints(tmp_path / "latest"), Checkpoints(tmp_path / "healthy", kept=1)
+    for path in latest.paths()[1:]:  # the first of the two
+        healthy.folder.mkdir()
+        path.rename(healthy.folder / path.name)
+    advance(step, 0, 3)
+    latest.save(step.players, step.random, {"images_seen": 3 * BATCH})
+    healthy.restore(step.players, step.random)
+    latest.rewind(step.players, step.random, {"images_seen": BATCH, "rollbacks": 1})
+    assert [path.name for path in latest.paths()] == [f"checkpoint-{BATCH:012d}.safetensors"]
+    other = begin(seed=2)
+    assert latest.restore(other.players, other.random) == ({"images_seen": BATCH, "rollbacks": 1}, [])
+    assert same(everything(other.players), held[0])
+
+
 def test_the_folder_is_made_by_the_first_save(tmp_path: Path) -> None:
     saved_run(tmp_path / "state-latest", 1)
     assert len(Checkpoints(tmp_path / "state-latest").paths()) == 1

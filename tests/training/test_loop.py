@@ -19,7 +19,7 @@ from gan_transfer.models.dcgan import Discriminator, Generator, initialise
 from gan_transfer.recipe import Model, Recipe, Train
 from gan_transfer.training import hardware
 from gan_transfer.training.checkpoint import Checkpoints
-from gan_transfer.training.loop import Hooks, Progress, due, train
+from gan_transfer.training.loop import Hooks, Progress, Then, due, train
 from gan_transfer.training.step import Step, make_players
 from gan_transfer.training.telemetry import Telemetry
 
@@ -37,6 +37,7 @@ class Bench:
     ticks: list[float] = dataclasses.field(default_factory=list)
     snapshots: list[int] = dataclasses.field(default_factory=list)
     at_snapshot: Callable[[], object] = lambda: None
+    then: Then = Then.GO_ON
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -63,9 +64,10 @@ class Bench:
         networks = {"g": self.players.generator, "d": self.players.discriminator, "ema": self.players.ema.network}
         return {f"{part}.{name}": value for part, net in networks.items() for name, value in net.state_dict().items()}
 
-    def _snapshot(self, images_seen: int) -> None:
+    def _snapshot(self, images_seen: int) -> Then:
         self.snapshots.append(images_seen)
         self.at_snapshot()
+        return self.then
 
     def _stop(self) -> int:
         return 15 if self.loader.position == self.stop_at else 0
@@ -136,6 +138,15 @@ def test_stopping_before_the_first_step_saves_too(tmp_path: Path) -> None:
     bench = Bench(tmp_path, stop_at=0)
     assert bench.train() == 15
     assert saved(bench) == [0]
+
+
+@pytest.mark.parametrize(("then", "newest"), [(Then.STOP, 20), (Then.ROLL_BACK, 16)])
+def test_a_snapshots_hook_can_end_the_loop_with_or_without_a_checkpoint(
+    tmp_path: Path, then: Then, newest: int
+) -> None:
+    bench = Bench(tmp_path, then=then)
+    assert bench.train() == 0
+    assert (bench.loader.position, bench.snapshots, saved(bench)[0]) == (20, [20], newest)
 
 
 def test_a_checkpoint_holds_the_clock_it_was_given(tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ from gan_transfer.objectives.losses import AdversarialLoss
 from gan_transfer.objectives.penalties import gradient_penalty
 from gan_transfer.recipe import Augment, Ema, Loss, Model, Objective, Optim, Recipe
 from gan_transfer.training.hardware import Hardware
-from gan_transfer.training.step import STATISTICS, Players, Step, make_players, not_learning
+from gan_transfer.training.step import (
+    SIGNALS,
+    STATISTICS,
+    Players,
+    Step,
+    make_players,
+    not_learning,
+    signals,
+    spread,
+)
 
 TINY = Model(resolution=16, base_channels=4, latent_dim=8)
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -198,10 +207,49 @@ def test_every_loss_trains_to_finite_figures_in_range(loss: Loss, norm_d: str, h
     assert all(value.isfinite().all() for value in players_state(step.players))
 
 
-def test_statistics_are_five_float32_values() -> None:
+def test_statistics_are_nine_float32_values() -> None:
     told = begin(recipe_with(), hardware=BFLOAT16)(batch(), 0)
     assert (told.shape, told.dtype, told.requires_grad) == ((len(STATISTICS),), torch.float32, False)
-    assert STATISTICS == ("loss_d", "loss_g", "d_real", "d_fake", "penalty")
+    assert ("loss_d", "loss_g", *SIGNALS, "penalty") == STATISTICS
+    assert list(SIGNALS) == ["d_real", "d_fake", "real_right", "fake_right", "r_t", "spread_ratio"]
+
+
+def test_the_signals_say_how_sure_the_discriminator_is() -> None:
+    real, fake = torch.tensor([2.0, 1.0, 3.0, -1.0]), torch.tensor([-2.0, 1.0, 1.0, -1.0])
+    told = dict(zip(SIGNALS, signals(real, fake, torch.eye(4), torch.eye(4)), strict=True))
+    assert {name: float(told[name]) for name in ("real_right", "fake_right", "r_t")} == {
+        "real_right": 0.75,
+        "fake_right": 0.5,
+        "r_t": 0.5,
+    }
+    assert float(told["d_real"]) == pytest.approx(float(real.sigmoid().mean()))
+
+
+def test_the_spread_is_the_mean_cosine_distance_of_all_pairs() -> None:
+    rows = torch.randn(6, 20, generator=seeded(0))
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    distances = [float(1 - unit[i] @ unit[j]) for i in range(6) for j in range(6) if i != j]
+    assert float(spread(rows)) == pytest.approx(sum(distances) / 30, abs=1e-6)
+    assert float(spread(rows.bfloat16())) == pytest.approx(float(spread(rows)), abs=0.01)
+
+
+def test_fakes_that_are_all_alike_have_no_spread_and_reals_none_do_no_harm() -> None:
+    alike, varied = torch.ones(4, 8), torch.randn(4, 8, generator=seeded(0))
+    logits = torch.zeros(4)
+    ratios = [signals(logits, logits, *pair)[-1] for pair in ((varied, alike), (varied, varied), (alike, varied))]
+    assert float(ratios[0]) == pytest.approx(0, abs=1e-6)
+    assert float(ratios[1]) == 1
+    assert ratios[2].isfinite()
+
+
+def test_the_signals_are_taken_from_the_looks_that_are_taken_anyway() -> None:
+    step, seen = begin(recipe_with()), []
+    step.players.discriminator.blocks["d1"].register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].detach().flatten(1))
+    )
+    told = dict(zip(STATISTICS, step(batch(), 0).tolist(), strict=True))
+    assert len(seen) == 3
+    assert told["spread_ratio"] == pytest.approx(float(spread(seen[1]) / spread(seen[0])), rel=1e-5)
 
 
 def test_under_bfloat16_losses_and_weights_are_float32_and_products_are_not() -> None:

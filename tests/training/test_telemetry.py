@@ -17,9 +17,10 @@ from gan_transfer.training.telemetry import Telemetry, memory_gb
 KEYS = {"kimg", "img_per_sec", "data_wait", "loss_g", "loss_d", "d_real", "d_fake"}
 
 
-def step(*values: float) -> torch.Tensor:
-    """The statistics of one step, in the order of `STATISTICS`."""
-    return torch.tensor(values)
+def step(loss_d: float, loss_g: float, d_real: float, d_fake: float, penalty: float) -> torch.Tensor:
+    """The statistics of one step, in the order of `STATISTICS`; those that are not given are 0.5."""
+    given = {"loss_d": loss_d, "loss_g": loss_g, "d_real": d_real, "d_fake": d_fake, "penalty": penalty}
+    return torch.tensor([given.get(name, 0.5) for name in STATISTICS])
 
 
 def lines(path: Path) -> list[dict[str, float]]:
@@ -31,9 +32,8 @@ def test_a_tick_is_one_line_with_the_average_of_its_steps(tmp_path: Path) -> Non
     telemetry.add(step(1.0, 2.0, 0.5, 0.25, 0.0), 64, 0.0)
     telemetry.add(step(3.0, 4.0, 0.7, 0.75, 1.0), 64, 0.0)
     line = telemetry.tick(128)
-    assert {name: line[name] for name in STATISTICS} == pytest.approx(
-        {"loss_d": 2.0, "loss_g": 3.0, "d_real": 0.6, "d_fake": 0.5, "penalty": 0.5}
-    )
+    wanted = {"loss_d": 2.0, "loss_g": 3.0, "d_real": 0.6, "d_fake": 0.5, "penalty": 0.5}
+    assert {name: line[name] for name in STATISTICS} == pytest.approx(dict.fromkeys(STATISTICS, 0.5) | wanted)
     assert line["kimg"] == 0.128
     assert lines(tmp_path / "stats.jsonl") == [line]
     assert line.keys() >= KEYS

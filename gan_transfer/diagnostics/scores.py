@@ -1,0 +1,136 @@
+"""The metrics that are asked for by name, each beside what real pictures get against other real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..errors import DataError, RecipeError, did_you_mean
+from .diversity import density_coverage, vendi
+from .fidelity import Score, frechet, inception_score, kid, precision_recall
+
+LARGEST_TABLE = 10_000
+"""Pictures of each side in a table of distances."""
+
+CLASSIFIED = ("is", "classes")
+"""Metrics of a classifier's answers; the others are of features."""
+
+SPLITS = 10
+"""Parts that an Inception Score is the mean of."""
+
+
+class Measure(NamedTuple):
+    """A score and its yardstick."""
+
+    score: Score
+    reals: Score | None
+    """The same of real pictures against other real ones; None where there are too few of them."""
+
+
+def parse_metrics(text: str) -> tuple[str, ...]:
+    """`kid,precision` -> the names, each once; an empty text names none.
+
+    Raises:
+        RecipeError: a name is not known.
+    """
+    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
+    known = [*METRICS, *CLASSIFIED]
+    if unknown := [name for name in names if name not in known]:
+        raise RecipeError(
+            f"metric {unknown[0]!r} is not known; {did_you_mean(unknown[0], known)} (--metrics {','.join(known)})"
+        )
+    return names
+
+
+def check_enough(metrics: Sequence[str], fakes: int, reals: int, extractor: str, dimension: int) -> None:
+    """Refuse before the work what the metrics would refuse after it.
+
+    Raises:
+        DataError: too few pictures for one of them.
+    """
+    wanted = {"fid": dimension + 1, "is": 10 * SPLITS}
+    for name in metrics:
+        if min(fakes, reals) < wanted.get(name, 0):
+            why = f" with the {dimension} features of {extractor}" if name == "fid" else ""
+            raise DataError(
+                f"metric {name}{why} needs at least {wanted[name]} pictures on each side, got {fakes} fakes and "
+                f"{reals} reals; give more with -n and --max-reals, or leave it out of --metrics"
+            )
+
+
+def measure(metrics: Sequence[str], fakes: Tensor, reals: Tensor, extractor: str, seed: int = 0) -> list[Measure]:
+    """Compute metrics of features.
+
+    Args:
+        metrics: names; those of `CLASSIFIED` are passed over.
+        fakes: float32 [N, D].
+        reals: float32 [M, D], in random order.
+        extractor: whose features these are.
+        seed: of random subsets.
+
+    Raises:
+        DataError: unusable features, or too few.
+    """
+    half = min(len(fakes), len(reals) // 2)
+    found = []
+    for metric in [METRICS[name] for name in metrics if name in METRICS]:
+        try:
+            floor = metric(reals[:half], reals[half:], extractor, seed)
+        except DataError:
+            floor = None  # half of the reals are too few
+        found.append(Measure(metric(fakes, reals, extractor, seed), floor))
+    return found
+
+
+def inception(fakes: Tensor, reals: Tensor, classifier: str, seed: int = 0) -> Measure:
+    """The Inception Score of logits, float32 [N, classes], beside that of real pictures.
+
+    Raises:
+        DataError: unusable logits, or too few.
+    """
+    score, floor = (inception_score(logits, classifier, SPLITS, seed) for logits in (fakes, reals))
+    return Measure(score, floor)
+
+
+Metric = Callable[[Tensor, Tensor, str, int], Score]
+"""Fakes, reals, the extractor's name, a seed -> the score."""
+
+
+def _frechet(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    return frechet(fakes, reals, extractor)
+
+
+def _precision(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    return precision_recall(fakes[:LARGEST_TABLE], reals[:LARGEST_TABLE], extractor)[0]
+
+
+def _recall(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    return precision_recall(fakes[:LARGEST_TABLE], reals[:LARGEST_TABLE], extractor)[1]
+
+
+def _density(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    n = min(len(fakes), len(reals), LARGEST_TABLE)
+    return Score("density", density_coverage(fakes[:n], reals[:n])[0], n, extractor)
+
+
+def _coverage(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    n = min(len(fakes), len(reals), LARGEST_TABLE)
+    return Score("coverage", density_coverage(fakes[:n], reals[:n])[1], n, extractor)
+
+
+def _vendi(fakes: Tensor, reals: Tensor, extractor: str, _: int) -> Score:
+    n = min(len(fakes), len(reals))  # it grows with their number
+    return Score("vendi", vendi(fakes[:n]), n, extractor)
+
+
+METRICS: dict[str, Metric] = {
+    "kid": kid,
+    "fid": _frechet,
+    "precision": _precision,
+    "recall": _recall,
+    "density": _density,
+    "coverage": _coverage,
+    "vendi": _vendi,
+}

@@ -1,0 +1,180 @@
+"""Looks at a run's generator while it trains: a line of `metric-panel.jsonl` each, and the best snapshot in `best/`.
+
+All looks of a run show the same fakes, by the seeds 0, 1, 2 ..., so that one can be taken again from its snapshot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import images
+from .data.cache import cache_dir, temporary_sibling
+from .diagnostics.extractors import Extractor
+from .diagnostics.fidelity import kid
+from .diagnostics.history import Entry
+from .diagnostics.reference import Pictures
+from .diagnostics.verdict import State
+from .examine import Examiner, Look, examiner
+from .files import append_line, write_json
+from .models.dcgan import Generator
+from .recipe import Train
+from .run_folder import RunFolder
+from .sampling import latents
+from .training.hardware import Hardware
+
+SHARE = 0.05
+"""Of the training time that looks may take: where one would take more, there are fewer."""
+
+METRICS = "metrics.json"
+"""In the folder of a snapshot that was looked at: what was found."""
+
+CHUNK = 64
+"""Latents in a forward pass."""
+
+
+@dataclasses.dataclass
+class Monitor:
+    """The looks at one run.
+
+    Attributes:
+        folder: of the run.
+        examiner: the real pictures, made ready.
+        settings: the clock of the run.
+        hardware: where the generator is.
+        seconds: what making ready and all looks since then have taken.
+        every: a look is taken at every so-manieth snapshot.
+    """
+
+    folder: RunFolder
+    examiner: Examiner
+    settings: Train
+    hardware: Hardware
+    seconds: float
+    every: int = 1
+    _cost: float = math.inf  # of the quickest look: others may have waited for other programs
+    _last: tuple[float, int] | None = None  # when the last look of this session ended, and the images seen by then
+
+    @property
+    def looks(self) -> int:
+        """How many are planned, the one before the first step included."""
+        return 1 + math.ceil(self.settings.kimg / self.settings.snapshot_kimg)
+
+    @property
+    def history(self) -> list[Entry]:
+        """What was found so far by this extractor in as many fakes, in order."""
+        ours = self.examiner.extractor.name, self.examiner.fakes
+        lines = [line for line in self.folder.looks() if (line["extractor"], line["n"]) == ours]
+        numbers = ("kid_x1000", "kid_error", "precision")
+        return [Entry(line["kimg"], State(line["verdict"]), *(line[key] for key in numbers)) for line in lines]
+
+    def due(self, images_seen: int) -> bool:
+        """Whether to look at this snapshot: at every one, or at every second, fourth ... where looks would take more
+        than `SHARE` of the time. The last snapshot is looked at in any case, and so is a session's first.
+        """
+        if self._last is None:
+            return True
+        then, before = self._last
+        step = self.settings.snapshot_kimg * 1000
+        elapsed = max(time.perf_counter() - then, 1e-3)
+        seconds = elapsed / max(images_seen - before, 1) * step  # from snapshot to snapshot
+        self.every = 1
+        while self._cost > SHARE * seconds * self.every:
+            self.every *= 2
+        return images_seen // step % self.every == 0 or images_seen >= self.settings.kimg * 1000
+
+    def look(self, generator: Generator, images_seen: int) -> dict[str, Any]:
+        """Look, and give back the line that was written.
+
+        Args:
+            generator: the average, in eval mode, with recalibrated statistics.
+            images_seen: the clock.
+
+        Raises:
+            GanTransferError: the pictures cannot be judged.
+        """
+        begin = time.perf_counter()
+        found = self.examiner.look(self._fakes(generator), self.looks)
+        figures = _figures(found, self.examiner.reals.features)
+        seconds = time.perf_counter() - begin
+        self.looked(seconds, images_seen)
+        cost = {"seconds": round(seconds, 3), "looks": self.looks}
+        line = {"kimg": images_seen / 1000} | figures | cost
+        append_line(self.folder.panel, line)
+        return line
+
+    def looked(self, seconds: float, images_seen: int) -> None:
+        """Count what a look took that has just been taken."""
+        self._cost, self._last = min(self._cost, seconds), (time.perf_counter(), images_seen)
+        self.seconds += seconds
+
+    @torch.inference_mode()
+    def _fakes(self, generator: Generator) -> Tensor:
+        z = latents(range(self.examiner.fakes), generator.model.latent_dim).to(self.hardware.device)
+        with self.hardware.autocast():
+            return torch.cat([images.to_uint8(generator(part)).cpu() for part in torch.split(z, CHUNK)])
+
+
+def open_monitor(
+    folder: RunFolder, reals: Pictures, extractor: Extractor, fakes: int, settings: Train, hardware: Hardware
+) -> Monitor:
+    """Make the real pictures of a run ready; some seconds, less where their features are in the cache.
+
+    Raises:
+        DataError: too few pictures, or they are all the same; or the cache cannot be written.
+        WeightsError: the extractor gives features that are not finite.
+    """
+    begin = time.perf_counter()
+    ready = examiner(reals, extractor, fakes, cache=cache_dir())
+    return Monitor(folder, ready, settings, hardware, time.perf_counter() - begin)
+
+
+def write_metrics(snapshot: Path, line: dict[str, Any]) -> None:
+    """Write what a look found into the folder of its snapshot, for those who publish it.
+
+    Args:
+        snapshot: the folder.
+        line: of `metric-panel.jsonl`.
+    """
+    names = [name for name in ("kid_x1000", "vendi_ratio", "copy_rate", "precision") if line[name] is not None]
+    errors = {"kid_x1000": line["kid_error"]}
+    scores = {name: {"value": line[name], "error": errors.get(name)} for name in names}
+    told = {key: line[key] for key in ("kimg", "extractor", "n", "verdict")}
+    write_json(snapshot / METRICS, told | {"scores": scores})
+
+
+def keep_best(snapshot: Path, best: Path) -> None:
+    """Copy a snapshot to `best`, which is whole at any moment, but for one between two renamings when it is absent."""
+    with temporary_sibling(best) as fresh:
+        shutil.copytree(snapshot, fresh, dirs_exist_ok=True)
+        old = fresh.with_name(f"{fresh.name}.old")
+        if best.exists():
+            best.rename(old)
+        fresh.rename(best)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _figures(found: Look, reals: Tensor) -> dict[str, Any]:
+    """What a look found, as JSON values."""
+    verdict, distance = found.verdict, kid(found.features, reals, found.extractor)
+    return {
+        "n": verdict.fakes,
+        "reals": verdict.reals,
+        "extractor": found.extractor,
+        "verdict": str(verdict.state),
+        "reason": verdict.reason,
+        "kid_x1000": round(distance.value, 3),
+        "kid_error": round(distance.error or 0.0, 3),
+        "occupancy_loss": round(verdict.axis("occupancy").loss, 4),
+        "vendi_ratio": round(verdict.vendi_ratio, 4),
+        "duplicates": round(verdict.axis("duplicates").statistic, 4),
+        "copy_rate": None if verdict.copying is None else round(verdict.copying.rate, 4),
+        "precision": round(verdict.precision, 4),
+    }
