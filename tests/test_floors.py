@@ -11,7 +11,7 @@ import gan_transfer
 
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
-    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed"},
+    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer"},

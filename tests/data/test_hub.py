@@ -24,6 +24,7 @@ from huggingface_hub import close_session, constants, snapshot_download
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 from places import colors, labels, png, refusal, write_tar
 
+from gan_transfer import hub_errors
 from gan_transfer.data import hub as hub_module
 from gan_transfer.data.hub import HubSource
 from gan_transfer.data.hub_files import choose, is_complete, promised
@@ -426,7 +427,7 @@ def test_a_disk_that_is_too_small_is_seen_before_the_download(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     add_greys(hub)
-    monkeypatch.setattr(hub_module, "SPARE_BYTES", 10**18)
+    monkeypatch.setattr(hub_errors, "SPARE_BYTES", 10**18)
     with pytest.raises(DataError) as caught:
         HubSource("some/greys").fetch()
     assert re.fullmatch(
