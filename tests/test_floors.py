@@ -14,10 +14,10 @@ FLOORS = [
     {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
-    {"training", "transfer"},
+    {"training", "transfer", "sampling"},
     {"hub", "report", "run_folder"},
     {"planning", "examine"},
-    {"runs", "sampling", "bench", "bench_data", "study"},
+    {"runs", "bench", "bench_data", "study"},
     {"cli"},
     {"__main__"},
 ]

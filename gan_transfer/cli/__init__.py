@@ -13,7 +13,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes
-from .hub import download
+from .hub import download, publish
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
+app.command("publish")(publish)
 app.command("download")(download)
 
 app.add_typer(data.app, name="data")
