@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .models.dcgan import Discriminator as Discriminator
     from .models.dcgan import Generator as Generator
     from .models.weights import Pair as Pair
+    from .notebook import finetune as finetune
+    from .notebook import publish as publish
     from .recipe import Model as Model
     from .recipe import Recipe as Recipe
     from .recipe import load_recipe as load_recipe
@@ -33,8 +35,10 @@ _HOMES = {
     "Model": (".recipe", "Model"),
     "Pair": (".models.weights", "Pair"),
     "Recipe": (".recipe", "Recipe"),
+    "finetune": (".notebook", "finetune"),
     "load_pair": (".transfer.start", "open_pair"),
     "load_recipe": (".recipe", "load_recipe"),
+    "publish": (".notebook", "publish"),
     "sample": (".sampling", "sample"),
 }
 
@@ -45,8 +49,10 @@ __all__ = [  # noqa: RUF022 (the version last)
     "Model",
     "Pair",
     "Recipe",
+    "finetune",
     "load_pair",
     "load_recipe",
+    "publish",
     "sample",
     "__version__",
 ]

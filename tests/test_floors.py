@@ -17,7 +17,7 @@ FLOORS = [
     {"training", "transfer", "sampling"},
     {"hub", "report", "run_folder"},
     {"planning", "examine"},
-    {"runs", "bench", "bench_data", "study"},
+    {"runs", "notebook", "bench", "bench_data", "study"},
     {"cli"},
     {"__main__"},
 ]
@@ -88,4 +88,4 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_the_imports_are_really_read() -> None:
     assert {"config", "errors", "resources"} <= set(IMPORTS["recipe"])
     assert {"training.step", "models.weights", "run_folder"} <= set(IMPORTS["runs"])
-    assert {"planning", "runs", "report.live"} <= set(IMPORTS["cli.train"])
+    assert {"planning", "notebook", "report.live"} <= set(IMPORTS["cli.train"])

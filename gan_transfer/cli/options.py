@@ -39,6 +39,9 @@ FreezeDImage = Annotated[
 ]
 FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Freeze N blocks of G, from the image.")]
 FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
+PushTo = Annotated[
+    str, typer.Option("--push-to", help="ORG/NAME on the Hub to publish to at the end; checked before training.")
+]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shlex
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_session
@@ -158,6 +159,19 @@ def upload(bundle: Bundle, to: Destination) -> Published:
     except FAILURES as error:
         raise access.refusal(error, to.repo) from None
     return done
+
+
+def publish_run(folder: Path, repo: str) -> Published:
+    """Publish the newest snapshot of a run that has ended.
+
+    Raises:
+        PublishError: as `upload`; says how to publish it later, since the command that trained would train again.
+    """
+    try:
+        return upload(prepare(str(folder), repo), Destination(repo))
+    except PublishError as error:
+        again = f"gan-transfer publish {shlex.quote(str(folder))} --repo {repo}"
+        raise PublishError(f"{error}. The run itself is finished and whole, so that command is: {again}") from None
 
 
 def _commit(api: HfApi, bundle: Bundle, to: Destination) -> Published:

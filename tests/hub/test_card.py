@@ -127,7 +127,7 @@ def test_a_recipe_that_is_no_recipe_is_told(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"name": "x"}', '{"name": "x", "objective": 3}'):
         (snapshot(tmp_path) / "recipe.json").write_text(text)
         with pytest.raises(
-            PublishError, match=r"recipe.json is not the recipe of a run \(.*Remove it or get the snapshot again"
+            PublishError, match=r"recipe.json is not the recipe of a run \(.*\). Remove it, or get the snapshot"
         ):
             prepare(str(tmp_path), REPO)
 

@@ -1,7 +1,7 @@
 """Pairs on the Hub, opened by the unmodified client from a real HTTP server: what is fetched, kept and refused.
 
-The same tests for another version of the client: make a virtual environment, install `huggingface_hub==1.31.*` and this
-project's other requirements into it, and run `pytest tests/hub tests/data/test_hub.py` there; .ci/run does so.
+The same tests with the oldest client that is supported, as .ci/run makes them at its end: in a virtual environment of
+the project, `pip install 'huggingface_hub==1.31.*' && pytest tests/hub tests/data/test_hub.py`.
 """
 
 from __future__ import annotations
