@@ -16,7 +16,7 @@ def publish(
     revision: Annotated[str, typer.Option("--revision", help="Branch to commit to; made if it is not there.")] = "",
     offered: Annotated[bool, typer.Option("--pr", help="Offer it as a pull request.")] = False,
     license: Annotated[str, typer.Option("--license", help="Licence of the weights, such as cc-by-4.0.")] = "",
-    samples: Annotated[bool, typer.Option("--samples/--no-samples", help="With a grid of samples.")] = True,
+    no_samples: Annotated[bool, typer.Option("--no-samples", help="Leave the grid of samples out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Make and check all, print the card; upload nothing.")
     ] = False,
@@ -31,7 +31,7 @@ def publish(
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would warn of is told below
     to = Destination(repo, private, tag, revision, offered)
-    bundle = prepare(pair, repo, samples, license)
+    bundle = prepare(pair, repo, not no_samples, license)
     if dry_run:
         check(bundle, to)
         print(bundle.card)

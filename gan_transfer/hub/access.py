@@ -65,8 +65,8 @@ def refusal(error: BaseException, repo: str) -> PublishError:
     if is_unreachable(error):
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         return PublishError(
-            f"the upload of {repo} to {constants.ENDPOINT} did not get through: {describe(cause)}; nothing of it is to "
-            "be seen there, and what arrived is kept: connect, or set HF_ENDPOINT to a mirror, and give the same "
+            f"the upload of {repo} to {constants.ENDPOINT} did not get through: {describe(cause)}; it is there whole "
+            "or not at all, and what arrived is kept: connect, or set HF_ENDPOINT to a mirror, and give the same "
             "command again for the rest"
         )
     return PublishError(f"{repo} cannot be published: {reason(error)}")

@@ -203,6 +203,20 @@ def cached(commit: str) -> tuple[str, ...]:
     return f"models--{TARGET.replace('/', '--')}", "snapshots", commit
 
 
+def test_the_notebook_of_the_readme_runs(hub: HubServer, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_readme import README, fenced
+
+    hub.namespaces.add("me")
+    (block,) = [block for block in fenced(README, "python") if "finetune" in block]
+    block = block.replace('"folder:my-covers"', "None").replace('{"train.kimg": 20}', "TINY")
+    names: dict[str, Any] = {"gan_transfer": gan_transfer, "TINY": TINY | {"train.kimg": "0.032"}}
+    names["TINY"] = {key: json.loads(text) if text[0].isdigit() else text for key, text in names["TINY"].items()}
+    exec(block, names)
+    assert names["published"].changed
+    assert names["pair"].origin == f"hf:me/dcgan-covers@{names['published'].commit}"
+    assert len(names["pictures"]) == 16
+
+
 def test_a_notebook_is_told_what_is_wrong(hub: HubServer, pair: Path) -> None:
     with pytest.raises(GanTransferError, match=r"settings\['train.batsh'\]: train.batsh: unknown key; did you mean"):
         gan_transfer.finetune(settings={"train.batsh": 8})

@@ -6,8 +6,13 @@ the project, `pip install 'huggingface_hub==1.31.*' && pytest tests/hub tests/da
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,6 +26,7 @@ from gan_transfer import hub_errors
 from gan_transfer.errors import WeightsError
 from gan_transfer.files import sha256
 from gan_transfer.hub.download import download
+from gan_transfer.hub_errors import broken_off
 from gan_transfer.models import remote
 from gan_transfer.models.snapshot import EXTRAS, PAIR
 from gan_transfer.models.weights import load_pair, public_state
@@ -268,6 +274,33 @@ def test_a_pair_of_which_only_a_part_came_is_not_opened_without_the_hub(hub: Hub
     refusal()
     hub.close()
     assert "cannot be reached" in refusal()
+
+
+def test_a_killed_download_is_finished_by_the_next_process(
+    hub: HubServer, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(hub, pair)
+    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_DISABLE_XET": "1"}
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    command = [sys.executable, "-m", "gan_transfer", "download", "some/pair"]
+    hub.hold_next("GET .*/resolve/.*/model")
+    with subprocess.Popen(command, env=os.environ | settings | quiet, stdout=subprocess.DEVNULL) as process:
+        assert hub.holding.wait(60)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    hub.released.set()
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert "cannot be reached" in refusal()
+    assert open_pair("hf:some/pair").model.resolution == 16
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told() -> None:
+    error = broken_off(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), remote.MODELS, "some/pair", None)
+    assert str(error) == (
+        f"the Hub's cache '{constants.HF_HUB_CACHE}' cannot be written: No space left on device; "
+        "set HF_HOME to a folder on another disk or with permission to write"
+    )
 
 
 def damaged_file(folder: Path, name: str = "model.safetensors") -> Path:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -295,8 +299,8 @@ def test_an_upload_that_dies_before_its_commit_is_taken_up_without_what_arrived(
 ) -> None:
     hub.fail_next("POST .*/commit/", 503)
     assert refused(made) == (
-        f"the upload of {REPO} to {hub.url} did not get through: 503 Service Unavailable; nothing of it is to be seen "
-        "there, and what arrived is kept: connect, or set HF_ENDPOINT to a mirror, and give the same command again for "
+        f"the upload of {REPO} to {hub.url} did not get through: 503 Service Unavailable; it is there whole or not at "
+        "all, and what arrived is kept: connect, or set HF_ENDPOINT to a mirror, and give the same command again for "
         "the rest"
     )
     repo = hub.repos["models", REPO]
@@ -314,13 +318,42 @@ def test_a_server_that_dies_among_the_weights_leaves_nothing_to_be_seen(
     monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)  # the client tries six times, 23 seconds long
     hub.fail_next("PUT /_lfs/", 503, times=18)
     told = refused(made)
-    assert "did not get through: 503 Service Unavailable; nothing of it is to be seen there" in told
+    assert "did not get through: 503 Service Unavailable; it is there whole or not at all" in told
     hub.failures.clear()
     repo = hub.repos["models", REPO]
     assert commits(repo) == 0
     upload(prepare(str(made), REPO), Destination(REPO))
     assert commits(repo) == 1
     assert open_pair(f"hf:{REPO}").model.resolution == 16
+
+
+@BOTH
+def test_an_upload_whose_answer_was_lost_is_not_made_twice(hub: HubServer, token: str, made: Path) -> None:
+    hub.cut_next("POST .*/commit/")
+    assert "did not get through" in refused(made, tag="v1")
+    repo = hub.repos["models", REPO]
+    assert (commits(repo), repo.tags) == (1, {})
+    upload(prepare(str(made), REPO), Destination(REPO, tag="v1"))
+    assert (commits(repo), repo.tags) == (1, {"v1": repo.branches["main"]})
+
+
+PUBLISH = ["-m", "gan_transfer", "publish", "--repo", REPO]
+
+
+def test_a_publishing_process_that_is_killed_leaves_nothing_half(hub: HubServer, token: str, made: Path) -> None:
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(made.parent / "home"), "HF_HUB_DISABLE_XET": "1"}
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    hub.hold_next("POST .*/info/lfs/objects/batch")
+    command = [sys.executable, *PUBLISH, str(made)]
+    with subprocess.Popen(command, env=os.environ | settings | quiet, stdout=subprocess.DEVNULL) as process:
+        assert hub.holding.wait(60)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    hub.released.set()
+    repo = hub.repos["models", REPO]
+    assert commits(repo) == 0
+    upload(prepare(str(made), REPO), Destination(REPO))
+    assert commits(repo) == 1
 
 
 def test_damaged_weights_are_not_published(hub: HubServer, token: str, made: Path, cli: Cli) -> None:
