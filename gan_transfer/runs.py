@@ -218,19 +218,20 @@ class _Run:
         with self.plan.hardware.autocast():
             recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
         label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg, recipe.train.kimg)
+        began = self._began()
         info: dict[str, Any] = {
             "kimg": images_seen / 1000,
             "recipe": recipe.name,
             "data": _data(self.plan, self.packed),
-            "from": (origin := self._lineage()),
+            "from": began,
         }
-        told = _published_recipe(self.plan, self.packed, origin)
+        told = _published_recipe(self.plan, self.packed, began)
         save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info), recipe=told)
         self._grid(players, f"fakes{label}.png")
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png")
 
-    def _lineage(self) -> dict[str, Any] | None:
+    def _began(self) -> dict[str, Any] | None:
         """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""
         started = next((event for event in self.folder.events() if event.get("event") == "started"), {})
         found: dict[str, Any] | None = started.get("from", lineage(self.plan.pair))
@@ -278,10 +279,10 @@ def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
     return config.to_dict(plan.recipe) | {"pack": packed.key, "precision": precision}
 
 
-def _published_recipe(plan: Plan, packed: Pack, origin: dict[str, Any] | None) -> dict[str, Any]:
+def _published_recipe(plan: Plan, packed: Pack, began: dict[str, Any] | None) -> dict[str, Any]:
     """The recipe as a snapshot holds it, which may be published: without the paths of this machine, and with the
     pair that it started from by its commit."""
     told = _description(plan, packed)
     told["data"]["source"] = plan.source.origin
-    told["transfer"]["source"] = origin["pair"] if origin else "none"
+    told["transfer"]["source"] = began["pair"] if began else "none"
     return told

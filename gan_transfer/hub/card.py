@@ -70,20 +70,18 @@ def check(text: str) -> None:
         raise _invalid([f"its metadata cannot be read ({reason(error)})"]) from None
     faults = []
     if not _LICENSE.fullmatch(str(data.get("license"))):
-        faults.append(f"license {data.get('license')!r} is no identifier of the Hub, such as cc-by-4.0 or other")
-    bases = data.get("base_model")
-    for key, value in [("base_model", bases), *(("datasets", name) for name in data.get("datasets") or ())]:
-        if value is not None and not _is_name(value):
-            faults.append(f"{key} {value!r} is no ORG/NAME")
+        known = "https://huggingface.co/docs/hub/repositories-licenses"
+        faults.append(f"license {data.get('license')!r} is none that the Hub knows; give one of {known} with --license")
+    bases = [] if data.get("base_model") is None else [("from", "base_model", data["base_model"])]
+    for entry, key, value in [*bases, *(("data", "datasets", name) for name in data.get("datasets") or ())]:
+        if not _is_name(value):
+            faults.append(f"{key} {value!r} is no ORG/NAME; mend {entry!r} in {CONFIG}")
     if faults:
         raise _invalid(faults)
 
 
 def _invalid(faults: list[str]) -> PublishError:
-    return PublishError(
-        f"the card is not valid: {'; '.join(faults)}. Nothing was uploaded. Licences that the Hub knows: "
-        "https://huggingface.co/docs/hub/repositories-licenses; give one with --license"
-    )
+    return PublishError(f"nothing was uploaded, because the card is not valid: {'; '.join(faults)}")
 
 
 def _is_name(value: Any) -> bool:
@@ -115,13 +113,12 @@ def _results(facts: Facts) -> list[EvalResult]:
     found = facts.metrics
     if found is None:
         return []
-    name = words.pictures(facts.info)
     about = {"extractor": found.extractor, "n": found.n, "kimg": found.kimg}
     return [
         EvalResult(
             task_type=TASK,
             dataset_type=data_set(facts.info) or "pictures",
-            dataset_name=name,
+            dataset_name=words.source(facts.info),
             metric_type=metric,
             metric_name=f"{metric} (extractor {found.extractor}, {found.n} samples)",
             metric_value=score.value,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import WeightsError
 from ..models.embedded import index
 from ..models.lineage import ancestors, data_set
 from ..models.metrics import Metrics
@@ -70,12 +72,17 @@ def limits(model: Model) -> str:
     ])  # fmt: skip
 
 
-def pictures(info: Mapping[str, Any]) -> str:
-    """The training pictures in a few words."""
+def source(info: Mapping[str, Any]) -> str:
+    """The training pictures by name: of the data set on the Hub, or as the publisher called them."""
     data = _data(info)
-    if (name := data_set(info)) is not None:
-        return f"[{name}](https://huggingface.co/datasets/{name}) ({_code(str(data['origin']))})"
-    return _code(str(data.get("origin") or data.get("source") or "not told"))
+    return data_set(info) or printable(str(data.get("origin") or data.get("source") or "not told"))
+
+
+def pictures(info: Mapping[str, Any]) -> str:
+    """The training pictures in a few words, with a link where they are on the Hub."""
+    if (name := data_set(info)) is None:
+        return _code(source(info))
+    return f"[{name}](https://huggingface.co/datasets/{name}) ({_code(str(_data(info)['origin']))})"
 
 
 def pair(parent: Mapping[str, Any]) -> str:
@@ -98,7 +105,9 @@ def _rights(info: Mapping[str, Any]) -> str:
 def _embedded_terms(parent: Mapping[str, Any]) -> str:
     """Those of a pair that ships with this package, whose card a reader on the Hub does not have."""
     kind, _, name = str(parent.get("pair")).partition(":")
-    told = index()["pairs"].get(name, {}).get("terms", "") if kind == "builtin" else ""
+    told = ""
+    with contextlib.suppress(WeightsError):  # an installation without them
+        told = index()["pairs"].get(name, {}).get("terms", "") if kind == "builtin" else ""
     return f": {told}" if told else ""
 
 

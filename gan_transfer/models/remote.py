@@ -23,7 +23,7 @@ from ..text import printable
 from .snapshot import EXTRAS, PAIR, is_snapshot
 
 PREFIX = "hf:"
-MODELS = Kind("", WeightsError, "or take --from builtin, a snapshot folder or a run folder")
+MODELS = Kind("", WeightsError, "or take builtin, a snapshot folder or a run folder")
 """What is asked for here."""
 
 _WHERE = re.compile(r"(?P<repo>[^/@:]+/[^/@:]+)(@(?P<revision>.+))?")

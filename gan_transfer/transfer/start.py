@@ -14,7 +14,7 @@ from ..errors import DamagedError, WeightsError
 from ..models import remote
 from ..models.dcgan import Block, Discriminator, Generator, Network, initialise
 from ..models.embedded import embedded
-from ..models.snapshot import CONFIG
+from ..models.snapshot import CONFIG, DISCRIMINATOR, RECIPE
 from ..models.weights import Pair, load_generator, load_pair, load_public_state, public_state
 from ..recipe import Model
 from ..text import reason
@@ -71,7 +71,7 @@ def in_folder(where: str) -> Path:
 def _in_folder(where: str, folder: Path) -> Path:
     if (folder / CONFIG).is_file():
         return folder
-    if (folder / "recipe.json").is_file():
+    if (folder / RECIPE).is_file() and not (folder / DISCRIMINATOR).exists():  # else an unfinished snapshot
         if finished := sorted(p.parent for p in (folder / SNAPSHOTS).glob(f"*/{CONFIG}")):
             return finished[-1]
         raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take builtin")

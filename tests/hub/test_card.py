@@ -54,6 +54,7 @@ def test_findings_are_results_that_name_their_extractor(tmp_path: Path) -> None:
     ]
     assert results[0].metric_args == {"extractor": "builtin", "n": 512, "kimg": 12.5, "standard_error": 2.5}
     assert (results[0].task_type, results[0].dataset_type) == ("unconditional-image-generation", "some/covers")
+    assert results[0].dataset_name == "some/covers"
     told = section(made.text, "Findings")
     assert told.startswith(
         "Collapse verdict at 12.5 kimg: **healthy**. 512 samples, features of the extractor `builtin`"
@@ -154,11 +155,11 @@ def test_the_command_on_the_card_exists(tmp_path: Path) -> None:
     [
         ("---\nlicense: mit\n- x\n---\n", "its metadata cannot be read ("),
         ("---\n- a\n---\n", "its metadata cannot be read (repo card metadata block should be a dict)"),
-        ("no metadata", "license None is no identifier of the Hub"),
+        ("no metadata", "license None is none that the Hub knows"),
         ("---\nlicense: mit\nbase_model: photos\n---\n", "base_model 'photos' is no ORG/NAME"),
         (
             "---\nlicense: X Y\ndatasets:\n- a/b/c\n---\n",
-            "license 'X Y' is no identifier of the Hub, such as cc-by-4.0",
+            "license 'X Y' is none that the Hub knows; give one of",
         ),
         ("---\nlicense: mit\ndatasets:\n- a/b/c\n---\n", "datasets 'a/b/c' is no ORG/NAME"),
     ],
@@ -166,7 +167,7 @@ def test_the_command_on_the_card_exists(tmp_path: Path) -> None:
 def test_a_card_is_checked_without_the_hub(text: str, fault: str) -> None:
     with pytest.raises(PublishError) as caught:
         card.check(text)
-    assert str(caught.value).startswith(f"the card is not valid: {fault}")
+    assert str(caught.value).startswith(f"nothing was uploaded, because the card is not valid: {fault}")
     assert "\n" not in str(caught.value)
 
 

@@ -33,7 +33,7 @@ from gan_transfer.models.weights import load_pair, public_state
 from gan_transfer.transfer.start import find, open_generator, open_pair
 
 BOTH = pytest.mark.parametrize("hub", [True, False], indirect=True, ids=["lfs", "regular"])
-WAYS = "or take --from builtin, a snapshot folder or a run folder"
+WAYS = "or take builtin, a snapshot folder or a run folder"
 
 
 def add(hub: HubServer, pair: Path, repo: str = "some/pair", **more: bytes) -> Repo:

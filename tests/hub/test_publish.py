@@ -259,9 +259,8 @@ def test_a_card_that_is_not_valid_is_refused_before_anything_is_asked(hub: HubSe
     with pytest.raises(PublishError) as caught:
         prepare(str(made), REPO, license="My Own")
     assert str(caught.value) == (
-        "the card is not valid: license 'My Own' is no identifier of the Hub, such as cc-by-4.0 or other. Nothing was "
-        "uploaded. Licences that the Hub knows: https://huggingface.co/docs/hub/repositories-licenses; "
-        "give one with --license"
+        "nothing was uploaded, because the card is not valid: license 'My Own' is none that the Hub knows; "
+        "give one of https://huggingface.co/docs/hub/repositories-licenses with --license"
     )
     assert hub.requests == []
 
