@@ -8,18 +8,35 @@ significant loss is graded by its size (`severity`), since no generator is witho
 from __future__ import annotations
 
 import dataclasses
-import enum
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .diversity import Repeats, near_duplicates
-from .memorisation import SURROUNDINGS, Copy, Copying, copy_rate
+from .diversity import near_duplicates
+from .memorisation import SURROUNDINGS, Copying, copy_rate
 from .nulls import Comparison, Yardstick, check_features, lay
 from .severity import Curve, lost_modes, narrowed
+from .verdict_words import LIMITS, Axis, Grade, State, Verdict
+
+__all__ = [
+    "ALPHA",
+    "LEAST_FAKES",
+    "LEAST_PRECISION",
+    "LEAST_TRAINING",
+    "LIMITS",
+    "MOSTLY_COPIES",
+    "MOST_COPIES",
+    "NEIGHBOURS",
+    "Axis",
+    "Grade",
+    "Judge",
+    "State",
+    "Verdict",
+    "holm",
+    "prepare",
+]
 
 ALPHA = 0.01
 """Chance that reals would be called anything but healthy, for diversity and for copying each."""
@@ -36,127 +53,8 @@ NEIGHBOURS = 3
 LEAST_TRAINING = SURROUNDINGS
 """Training pictures that copies can be looked for among."""
 
-
-class State(enum.StrEnum):
-    """What a verdict says, from good to bad."""
-
-    HEALTHY = "healthy"
-    WARNING = "warning"
-    PARTIAL = "partial collapse"
-    COLLAPSED = "collapsed"
-    MEMORISED = "memorised"
-    UNTRAINED = "untrained"
-    BATCH_NORM = "batch-norm mismatch"
-
-    @property
-    def exit_code(self) -> int:
-        """Of the command: 0, 10, 20 ... 60."""
-        return 10 * list(State).index(self)
-
-
-class Grade(enum.IntEnum):
-    """How much was lost on an axis; only what is significant has a grade above `NONE`."""
-
-    NONE = 0
-    MILD = 1
-    PARTIAL = 2
-    SEVERE = 3
-
-
-LIMITS = {"occupancy": (0.10, 0.35), "spread": (0.20, 0.50), "duplicates": (0.05, 0.30)}
-"""Loss from which it is partial, and from which severe: share of the modes lost, of the Vendi score lost, and of the
-pictures that repeat another one."""
-
 MOST_COPIES, MOSTLY_COPIES = 0.05, 0.5
 """Copy rate beyond the expected one that is memorisation, and that is so even where diversity has collapsed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """One kind of lost diversity.
-
-    Attributes:
-        name: `occupancy`, `spread` or `duplicates`.
-        statistic: as compared; larger is worse.
-        expected: mean of the statistic where nothing is wrong.
-        sd: its standard deviation there.
-        p_value: chance of as large a statistic where nothing is wrong.
-        loss: in plain measure, 0 to 1; see `LIMITS`.
-        seen_from: the smallest loss that would have been noticed; nan for duplicates that no loss is known of.
-        grade: of the loss.
-    """
-
-    name: str
-    statistic: float
-    expected: float
-    sd: float
-    p_value: float
-    loss: float
-    seen_from: float
-    grade: Grade
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What was found, with the evidence.
-
-    Attributes:
-        state: the verdict in one word.
-        reason: the verdict in a sentence.
-        axes: the three kinds of lost diversity.
-        copying: share of copies of training pictures, and which; None without training pictures.
-        repeats: which fakes repeat another one.
-        kid: unbiased squared MMD times 1000, with KID's kernel.
-        kid_floor: that of reals against reals would be below this in 95 of 100 cases.
-        precision: share of fakes within the balls of the reals.
-        fakes: how many were compared.
-        reals: how many they were compared with.
-        alpha: chance of a false alarm over all looks.
-        looks: how many verdicts this is one of.
-        notes: what limits the verdict, such as low power.
-    """
-
-    state: State
-    reason: str
-    axes: tuple[Axis, ...]
-    copying: Copying | None
-    repeats: Repeats
-    kid: float
-    kid_floor: float
-    precision: float
-    fakes: int
-    reals: int
-    alpha: float
-    looks: int
-    notes: tuple[str, ...]
-
-    def axis(self, name: str) -> Axis:
-        """The axis of this name."""
-        return next(axis for axis in self.axes if axis.name == name)
-
-    @property
-    def vendi_ratio(self) -> float:
-        """Vendi score of the fakes divided by that of as many reals."""
-        return 1 - self.axis("spread").loss
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values, without the lists of pictures."""
-        plain = ("kid", "kid_floor", "precision", "fakes", "reals", "alpha", "looks")
-        copying = {"copy_rate": self.copying.rate, "copy_p_value": self.copying.p_value} if self.copying else {}
-        return {
-            "verdict": str(self.state),
-            "reason": self.reason,
-            "axes": {axis.name: dataclasses.asdict(axis) | {"grade": axis.grade.name.lower()} for axis in self.axes},
-            "vendi_ratio": self.vendi_ratio,
-            **copying,
-            **{name: getattr(self, name) for name in plain},
-            "notes": list(self.notes),
-        }
-
-    @property
-    def copies(self) -> tuple[Copy, ...]:
-        """Fakes that seem to be copies of training pictures, the surest first."""
-        return tuple(self.copying.suspects) if self.copying else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +94,7 @@ class Judge:
         found = yardstick.compare(fakes)
         repeats = near_duplicates(yardstick.space(fakes), yardstick.threshold)
         axes = self._axes(found, alpha / looks)
-        copying = self._copying(fakes[repeats.kept])
+        copying = self._copying(fakes, repeats.kept)
         precision = _precision(fakes, yardstick.features)
         state, reason = _judge(axes, copying, precision, alpha / looks)
         return Verdict(
@@ -223,10 +121,11 @@ class Judge:
             return self.lost.dose(statistic)
         return -math.expm1(-excess) if name == "spread" else excess
 
-    def _copying(self, distinct: Tensor) -> Copying | None:
-        if len(self.training) < LEAST_TRAINING or not len(distinct):
+    def _copying(self, fakes: Tensor, distinct: Tensor) -> Copying | None:
+        if len(self.training) < LEAST_TRAINING:
             return None
-        return copy_rate(distinct, self.held_out, self.training, self.mirrored)
+        found = copy_rate(fakes[distinct], self.held_out, self.training, self.mirrored)
+        return found._replace(suspects=[copy._replace(fake=int(distinct[copy.fake])) for copy in found.suspects])
 
     def _notes(self, axes: Sequence[Axis]) -> tuple[str, ...]:
         size, notes = self.yardstick.size, []
@@ -238,7 +137,8 @@ class Judge:
         if unseen >= LIMITS["occupancy"][0]:
             notes.append(f"low power: a loss of fewer than {unseen:.0%} of the modes would not be noticed")
         if len(self.training) < LEAST_TRAINING:
-            notes.append("copies of training pictures were not looked for, as there are no training pictures")
+            got = f"wanted at least {LEAST_TRAINING} of these, got {len(self.training)}"
+            notes.append(f"copies of training pictures were not looked for: {got}")
         return tuple(notes)
 
 
@@ -256,7 +156,11 @@ def prepare(held_out: Tensor, training: Tensor, fakes: int, mirrored: Tensor | N
         DataError: features that cannot be used, or too few.
     """
     yardstick = lay(held_out, training, fakes, seed)
-    return Judge(yardstick, lost_modes(yardstick), narrowed(yardstick), held_out, training, mirrored)
+    if mirrored is not None:
+        check_features("mirror images", mirrored, len(training), training.shape[1])
+        mirrored = mirrored[: len(training)].float()
+    lost, narrow = lost_modes(yardstick), narrowed(yardstick)
+    return Judge(yardstick, lost, narrow, held_out.float(), training.float(), mirrored)
 
 
 def holm(p_values: Mapping[str, float], level: float) -> set[str]:
