@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .models.dcgan import Discriminator as Discriminator
     from .models.dcgan import Generator as Generator
     from .models.weights import Pair as Pair
+    from .notebook import finetune as finetune
+    from .notebook import publish as publish
     from .recipe import Model as Model
     from .recipe import Recipe as Recipe
     from .recipe import load_recipe as load_recipe
@@ -35,8 +37,10 @@ _HOMES = {
     "Pair": (".models.weights", "Pair"),
     "Recipe": (".recipe", "Recipe"),
     "diagnose": (".diagnosis", "diagnose"),
+    "finetune": (".notebook", "finetune"),
     "load_pair": (".transfer.start", "open_pair"),
     "load_recipe": (".recipe", "load_recipe"),
+    "publish": (".notebook", "publish"),
     "sample": (".sampling", "sample"),
 }
 
@@ -48,8 +52,10 @@ __all__ = [  # noqa: RUF022 (the version last)
     "Pair",
     "Recipe",
     "diagnose",
+    "finetune",
     "load_pair",
     "load_recipe",
+    "publish",
     "sample",
     "__version__",
 ]

@@ -27,7 +27,8 @@ from .examine import MOST_REALS, Examiner, examiner, pictures_of
 from .fakes import BATCH, Fakes, View, labels, oddities, of_generator, of_source, of_tensor, pack_of
 from .models.dcgan import Generator
 from .models.ema import recalibrate
-from .models.weights import Pair, read_config, save_pair
+from .models.snapshot import read_config
+from .models.weights import Pair, save_pair
 from .training import hardware
 from .transfer.start import find, open_generator, open_pair
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+SPARE_BYTES = 64 * 2**20
+"""Disk left free beside what is written."""
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:

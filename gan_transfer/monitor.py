@@ -23,8 +23,9 @@ from .diagnostics.history import Entry
 from .diagnostics.reference import Pictures
 from .diagnostics.verdict import State
 from .examine import Examiner, Look, examiner
-from .files import append_line, write_json
+from .files import append_line
 from .models.dcgan import Generator
+from .models.metrics import Metrics, Score
 from .recipe import Train
 from .run_folder import RunFolder
 from .sampling import latents
@@ -32,9 +33,6 @@ from .training.hardware import Hardware
 
 SHARE = 0.05
 """Of the training time that looks may take: where one would take more, there are fewer."""
-
-METRICS = "metrics.json"
-"""In the folder of a snapshot that was looked at: what was found."""
 
 CHUNK = 64
 """Latents in a forward pass."""
@@ -136,18 +134,11 @@ def open_monitor(
     return Monitor(folder, ready, settings, hardware, time.perf_counter() - begin)
 
 
-def write_metrics(snapshot: Path, line: dict[str, Any]) -> None:
-    """Write what a look found into the folder of its snapshot, for those who publish it.
-
-    Args:
-        snapshot: the folder.
-        line: of `metric-panel.jsonl`.
-    """
+def findings(line: dict[str, Any]) -> Metrics:
+    """What a look found, a line of `metric-panel.jsonl`, as it is kept in the folder of its snapshot and published."""
     names = [name for name in ("kid_x1000", "vendi_ratio", "copy_rate", "precision") if line[name] is not None]
-    errors = {"kid_x1000": line["kid_error"]}
-    scores = {name: {"value": line[name], "error": errors.get(name)} for name in names}
-    told = {key: line[key] for key in ("kimg", "extractor", "n", "verdict")}
-    write_json(snapshot / METRICS, told | {"scores": scores})
+    scores = {name: Score(line[name], line["kid_error"] if name == "kid_x1000" else None) for name in names}
+    return Metrics(line["kimg"], line["extractor"], line["n"], line["verdict"], scores)
 
 
 def keep_best(snapshot: Path, best: Path) -> None:

@@ -19,6 +19,7 @@ from .data.source import Source
 from .data.sources import open_source
 from .diagnostics.extractors import Extractor, open_extractor
 from .errors import GanTransferError, RecipeError
+from .hub import access
 from .models.dcgan import Discriminator, Generator, Network
 from .models.weights import Pair
 from .recipe import Diagnose, Model, Recipe, check_together
@@ -75,13 +76,14 @@ class Plan:
         return PackSettings(model.resolution, model.channels, self.recipe.data.crop)
 
 
-def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
+def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = "") -> Plan:
     """Check everything that can be checked before the first training second.
 
     Args:
         recipe: settings that fit together.
         origin: where each value of the recipe came from, by flat key.
         outdir: parent of the run folders; need not be there.
+        push_to: `org/name` on the Hub where the pair shall be published at the end; empty for nowhere.
 
     Raises:
         GanTransferError: one error with all faults, a line each; of the first fault's class.
@@ -97,6 +99,8 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path) -> Plan:
     frozen = freeze.chosen(recipe.transfer, *shape)
     _try(found, lambda: run_folder.check_writable(outdir))
     _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
+    if push_to:
+        _try(found, lambda: access.check(push_to))
     if source is not None:
         _try(found, lambda: check_batch(len(source), recipe.train.batch))
     eyes = _try(found, lambda: _open_extractor(recipe.diagnose, chosen))

@@ -17,7 +17,8 @@ from .diagnostics.history import Alarm, Entry
 from .errors import Collapsed, GanTransferError, RunError
 from .examine import pictures_of
 from .models.dcgan import Generator
-from .monitor import Monitor, keep_best, open_monitor, write_metrics
+from .models.metrics import write_metrics
+from .monitor import Monitor, findings, keep_best, open_monitor
 from .planning import Plan
 from .recipe import Optim
 from .run_folder import RunFolder
@@ -196,7 +197,7 @@ class Guard:
         looks = monitor.history
         top = history.best([look for look in looks if look.kimg > 0])
         if snapshot:
-            write_metrics(snapshot, line)
+            write_metrics(snapshot, findings(line))
             if top is looks[-1]:
                 keep_best(snapshot, self.folder.best)
         if history.sound(looks) and self.plan.recipe.diagnose.on_collapse != "warn":

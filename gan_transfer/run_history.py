@@ -9,7 +9,7 @@ from typing import Any
 
 from . import config
 from .errors import RunError, WeightsError
-from .models.weights import CONFIG
+from .models.snapshot import CONFIG
 from .recipe import Data
 from .run_folder import RunFolder
 from .transfer.start import find

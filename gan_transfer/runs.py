@@ -17,8 +17,8 @@ from .data.packed import ready
 from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
 from .models.ema import recalibrate
+from .models.lineage import lineage
 from .models.weights import Pair, save_pair
-from .monitor import METRICS
 from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe, stream
 from .policies import Guard, Listener, slow_down
@@ -182,7 +182,8 @@ class _Run:
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
         folder.panel.unlink(missing_ok=True)  # of a beginning that was killed before its first checkpoint
-        folder.event("started", version=__version__, torch=torch.__version__, device=str(self.plan.hardware.device))
+        about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
+        folder.event("started", **about, **{"from": lineage(self.plan.pair)})
         return 0
 
     def _restore(self, players: Players) -> int:
@@ -248,15 +249,15 @@ class _Run:
         with self.plan.hardware.autocast():
             recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
         label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg, recipe.train.kimg)
+        began = self._began()
         info: dict[str, Any] = {
             "kimg": images_seen / 1000,
             "recipe": recipe.name,
-            "data": {"source": self.plan.source.name, "pictures": self.packed.count, "pack": self.packed.key},
-            "from": _lineage(self.plan),
+            "data": _data(self.plan, self.packed),
+            "from": began,
         }
-        folder = self.folder.snapshots / label
-        (folder / METRICS).unlink(missing_ok=True)  # of a look at what was here before
-        save_pair(folder, Pair(average, players.discriminator, info))
+        folder, told = self.folder.snapshots / label, _published_recipe(self.plan, self.packed, began)
+        save_pair(folder, Pair(average, players.discriminator, info), recipe=told)
         self._grid(players, f"fakes{label}.png")
         return folder
 
@@ -264,6 +265,12 @@ class _Run:
         """The curves, after the look, which belongs to them."""
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
+
+    def _began(self) -> dict[str, Any] | None:
+        """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""
+        started = next((event for event in self.folder.events() if event.get("event") == "started"), {})
+        found: dict[str, Any] | None = started.get("from", lineage(self.plan.pair))
+        return found
 
     def _grid(self, players: Players, name: str) -> None:
         with torch.inference_mode():
@@ -295,19 +302,22 @@ def _loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Lo
     return Loader(packed.images, settings.batch, settings.seed, mirror=mirror, position=position, device=device)
 
 
+def _data(plan: Plan, packed: Pack) -> dict[str, Any]:
+    """What a snapshot tells of the pictures that it was trained on."""
+    about = {"source": plan.source.name, "origin": plan.source.origin}
+    return about | {"pictures": packed.count, "pack": packed.key}
+
+
 def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
     """What `recipe.json` holds and a resumption is compared with: also the pictures, and `auto` as it was resolved."""
     precision = str(plan.hardware.dtype).removeprefix("torch.")
     return config.to_dict(plan.recipe) | {"pack": packed.key, "precision": precision}
 
 
-def _lineage(plan: Plan) -> dict[str, Any] | None:
-    """What a fine-tuned pair came from. A snapshot may be published, so no path of this machine is written into it:
-    the checksums say which pair it was."""
-    if plan.pair is None:
-        return None
-    return {
-        "pair": Path(plan.recipe.transfer.source).name,
-        "kimg": plan.pair.info.get("kimg"),
-        "sha256": plan.pair.info.get("sha256"),
-    }
+def _published_recipe(plan: Plan, packed: Pack, began: dict[str, Any] | None) -> dict[str, Any]:
+    """The recipe as a snapshot holds it, which may be published: without the paths of this machine, and with the
+    pair that it started from by its commit."""
+    told = _description(plan, packed)
+    told["data"]["source"] = plan.source.origin
+    told["transfer"]["source"] = began["pair"] if began else "none"
+    return told

@@ -3,7 +3,7 @@
 An unmodified ``huggingface_hub`` client (1.31 to 2.x) publishes and loads models and data sets through it
 without a network. Flows: ``whoami``, ``create_repo`` (private, ``exist_ok``, 403 in a foreign namespace),
 ``upload_folder``, ``upload_file`` and ``create_commit`` (regular and LFS files, deletions, unchanged files
-left out, ``parent_commit``, ``create_pr`` if Xet is off, a shallow check of the card), ``create_tag``,
+left out, ``parent_commit``, ``create_pr`` if Xet is off, a shallow check of the card), ``create_tag`` and branches,
 ``hf_hub_download`` and ``snapshot_download`` (branch, tag or commit; byte ranges), ``model_info``,
 ``dataset_info``, ``list_repo_files``, ``list_repo_refs``. Errors: missing repository, revision or file;
 private; gated (401 or 403); refused token; conflict; stale parent; injected with ``fail_next``; answers that break
@@ -128,9 +128,11 @@ class HubServer:
     def __init__(self, lfs: bool = True, port: int = 0, token: str = "hf_test", user: str = "tester") -> None:
         self.token, self.user, self.lfs = token, user, lfs
         self.namespaces = {user}  # where the token may write: add an organisation's name to allow it
+        self.role = "write"  # of the token; with "read" it may not write anywhere
         self.repos: dict[tuple[str, str], Repo] = {}  # by kind and id
         self.objects: dict[str, bytes] = {}  # the LFS store, by sha256
         self.requests: list[str] = []  # "METHOD /path -> status"
+        self.complaints: list[str] = []  # what is wrong with every card
         self.failures: list[tuple[str, int]] = []  # (pattern, status), each used once
         self.cuts: list[tuple[str]] = []
         self.holds: list[tuple[str]] = []
@@ -184,6 +186,7 @@ class HubServer:
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms between its head and its body
 
     def handle(self) -> None:
         self.hub.connections.add(self.connection)
@@ -273,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _need_token(self, namespace: str | None = None) -> None:
         if not self._authorised():
             raise HubError(401, "Invalid username or password.")
-        if namespace and namespace not in self.hub.namespaces:
+        if namespace and (namespace not in self.hub.namespaces or self.hub.role == "read"):
             raise HubError(403, f'You have no right to write under the namespace "{namespace}"')
 
     def _repo(self, kind: str, repo_id: str, write: bool = False) -> Repo:
@@ -292,7 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
     def whoami(self) -> Reply:
         self._need_token()
         orgs = [{"type": "org", "name": name} for name in sorted(self.hub.namespaces - {self.hub.user})]
-        return Reply({"type": "user", "name": self.hub.user, "orgs": orgs, "auth": {"type": "access_token"}})
+        auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": self.hub.role}}
+        return Reply({"type": "user", "name": self.hub.user, "orgs": orgs, "auth": auth})
 
     def create_repo(self) -> Reply:
         spec = json.loads(self.body)
@@ -340,11 +344,20 @@ class _Handler(BaseHTTPRequestHandler):
         repo.tags[name] = self._files(repo, revision)[0]
         return Reply({})
 
+    def create_branch(self, kind: str, repo_id: str, revision: str) -> Reply:
+        repo = self._repo(kind, repo_id, write=True)
+        if revision in repo.branches:
+            raise HubError(409, f"Branch {revision} already exists")
+        start = json.loads(self.body or b"{}").get("startingPoint", "main")
+        repo.branches[revision] = self._files(repo, start)[0]
+        return Reply({})
+
     def validate_yaml(self) -> Reply:
         """Only asks for a closed metadata block: the standard library cannot read YAML."""
         lines = json.loads(self.body)["content"].splitlines()
         warnings = [] if lines[:1] == ["---"] else [{"message": "missing yaml metadata in repo card"}]
         errors = [] if warnings or "---" in lines[1:] else [{"message": "the metadata block is not closed"}]
+        errors += [{"message": text} for text in self.hub.complaints]
         return Reply({"errors": errors, "warnings": warnings}, 400 if errors else 200)
 
     def preupload(self, kind: str, repo_id: str, revision: str) -> Reply:
@@ -431,6 +444,7 @@ _ROUTES = [  # tried in order
     (rf"GET {_API}/tree{_REV}", "tree"),
     (rf"GET {_API}/refs", "refs"),
     (rf"POST {_API}/tag{_REV}", "create_tag"),
+    (rf"POST {_API}/branch{_REV}", "create_branch"),
     (rf"POST {_API}/preupload{_REV}", "preupload"),
     (rf"POST {_API}/commit{_REV}", "commit"),
     (rf"POST {_GIT}\.git/info/lfs/objects/batch", "lfs_batch"),

@@ -20,8 +20,10 @@ PUBLIC = [
     "Pair",
     "Recipe",
     "diagnose",
+    "finetune",
     "load_pair",
     "load_recipe",
+    "publish",
     "sample",
     "__version__",
 ]
@@ -66,11 +68,15 @@ def test_help_lists_the_commands() -> None:
     answer = python("-m", "gan_transfer", "--help")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert [
-        word for word in ("pretrain", "finetune", "sample", "diagnose", "bench", "recipes") if word not in answer.stdout
+        word
+        for word in ("pretrain", "finetune", "sample", "diagnose", "publish", "download", "models", "bench", "recipes")
+        if word not in answer.stdout
     ] == []
 
 
-@pytest.mark.parametrize("command", ["pretrain", "finetune", "sample", "diagnose", "bench"])
+@pytest.mark.parametrize(
+    "command", ["pretrain", "finetune", "sample", "diagnose", "selfcheck", "publish", "download", "models", "bench"]
+)
 def test_a_commands_help_loads_nothing_heavy(command: str) -> None:
     program = f"sys.argv = ['gan-transfer', '{command}', '--help']\nfrom gan_transfer.cli import main"
     assert loaded_by(f"{program}\ntry: main()\nexcept SystemExit as end: assert not end.code") == set()

@@ -96,7 +96,7 @@ def test_best_is_a_snapshot_that_can_be_started_from_and_the_run_still_means_its
     run = train({})
     best = min(looks(run)[1:], key=lambda line: line["kid_x1000"])["kimg"]
     assert sorted(path.name for path in (run / "best").iterdir()) == [
-        *("config.json", "discriminator.safetensors", "metrics.json", "model.safetensors")
+        *("config.json", "discriminator.safetensors", "metrics.json", "model.safetensors", "recipe.json")
     ]
     assert config(run / "best")["kimg"] == best
     assert open_generator(str(run / "best")).model.resolution == 16

@@ -22,7 +22,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
-COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|diagnose|data|bench|recipes)[^`\n]*")
+COMMAND = re.compile(
+    r"gan-transfer (?:pretrain|finetune|sample|diagnose|selfcheck|publish|download|models|data|bench|recipes)[^`\n]*"
+)
 
 
 def commands(text: str) -> list[str]:
@@ -94,9 +96,8 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    others = {
-        word for name in ("sample", "diagnose", "data") for p in parameters(get_command(app), name) for word in p.opts
-    }
+    names = ("sample", "diagnose", "selfcheck", "publish", "data")
+    others = {word for name in names for p in parameters(get_command(app), name) for word in p.opts}
     assert told - known - others == set()
 
 
@@ -113,7 +114,7 @@ def test_the_readmes_table_of_targets_says_what_the_recipes_say(target: str) -> 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *PAIR_CARDS], ids=lambda path: path.parent.name)
 def test_the_python_that_is_shown_runs_on_the_embedded_pair(path: Path) -> None:
-    (block,) = fenced(path.read_text(encoding="utf-8"), "python")
+    block = fenced(path.read_text(encoding="utf-8"), "python")[0]
     names: dict[str, Any] = {}
     exec(block, names)
     told = re.search(r"# uint8 (\[.*\])", block)

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
-from . import bench, data, recipes, selfcheck
+from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
+from .hub import download, publish
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -31,8 +32,11 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
+app.command("publish")(publish)
+app.command("download")(download)
 
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(bench.app, name="bench")
 app.add_typer(selfcheck.app, name="selfcheck")

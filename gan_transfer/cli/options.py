@@ -19,7 +19,8 @@ Kimg = Annotated[float | None, typer.Option("--kimg", help="Length: thousands of
 Batch = Annotated[int | None, typer.Option("--batch", help="Images in a step.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, latents and order.")]
 From = Annotated[
-    str | None, typer.Option("--from", help="Pair to start from: builtin, none, a snapshot or a run folder.")
+    str | None,
+    typer.Option("--from", help="Pair to start from: builtin, none, hf:ORG/NAME[@REVISION], a snapshot or a run."),
 ]
 Glr = Annotated[float | None, typer.Option("--glr", help="Learning rate of the generator.")]
 Dlr = Annotated[float | None, typer.Option("--dlr", help="Learning rate of the discriminator.")]
@@ -44,6 +45,9 @@ FreezeDImage = Annotated[
 ]
 FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Freeze N blocks of G, from the image.")]
 FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
+PushTo = Annotated[
+    str, typer.Option("--push-to", help="ORG/NAME on the Hub to publish to at the end; checked before training.")
+]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 

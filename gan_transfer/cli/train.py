@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,6 +30,7 @@ def pretrain(
     on_collapse: options.OnCollapse = None,
     patience: options.Patience = None,
     changes: options.Set = None,
+    push_to: options.PushTo = "",
     new: options.New = False,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -41,7 +42,7 @@ def pretrain(
         data=data, kimg=kimg, batch=batch, seed=seed, source=source, glr=glr, dlr=dlr, augment=augment, mirror=mirror,
         device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("pretrain", recipe, [*(changes or []), *flags], outdir, new=new, dry_run=dry_run)
+    _go("pretrain", recipe, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
 
 
 def finetune(
@@ -65,6 +66,7 @@ def finetune(
     on_collapse: options.OnCollapse = None,
     patience: options.Patience = None,
     changes: options.Set = None,
+    push_to: options.PushTo = "",
     new: options.New = False,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -77,30 +79,22 @@ def finetune(
         freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, glr=glr, dlr=dlr, augment=augment,
         mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("finetune", target, [*(changes or []), *flags], outdir, new=new, dry_run=dry_run)
+    _go("finetune", target, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
 
 
-def _go(kind: str, name: str, changes: list[str | Override], outdir: Path, *, new: bool, dry_run: bool) -> None:
+def _go(
+    kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool
+) -> None:
     """Resolve, check, then rehearse or run."""
     from ..recipe import load_recipe_with_origin
 
     recipe, origin = load_recipe_with_origin(kind, name, changes)
-    from .. import planning, runs
+    from .. import planning
+    from ..notebook import carry_out
     from ..report import live
 
-    plan = planning.plan(recipe, origin, outdir)
+    plan = planning.plan(recipe, origin, outdir, push_to)
     if dry_run:
         live.show_rehearsal(plan, planning.rehearse(plan))
         return
-    view = live.TerminalView()
-    _say_builtin(plan, view)
-    try:
-        folder = runs.run(plan, outdir, view, new=new)
-    finally:
-        view.close()
-    live.show_end(folder)
-
-
-def _say_builtin(plan: Any, view: Any) -> None:
-    if plan.source.spec.startswith("builtin:covers"):
-        view.say("Training on built-in synthetic covers. Real ones: --data folder:PATH or --data zip:FILE")
+    live.show_end(carry_out(plan, outdir, push_to, new))

@@ -13,10 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import DataError
+from ..files import SPARE_BYTES
 from .paths import printable, reason, slug
-
-SPARE_BYTES = 64 * 2**20
-"""Disk left free beside what is written."""
 
 ANOTHER_CACHE = "set GAN_TRANSFER_CACHE to a folder on another disk"
 """What to do when the disk of the cache is too small."""

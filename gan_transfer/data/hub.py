@@ -9,32 +9,36 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from huggingface_hub import HfApi, constants, hf_hub_download, metadata_load, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, metadata_load, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from PIL import Image
 
 from .. import files
 from ..errors import DataError
+from ..hub_errors import FAILURES, TIMEOUT_SECONDS, Kind, broken_off, check_room, is_unreachable, refusal
 from .archive import ZipSource
-from .cache import SPARE_BYTES, cache_dir
+from .cache import cache_dir
 from .folder import FolderSource
-from .hub_errors import FAILURES, broken_off, is_unreachable, no_room, refusal
 from .hub_files import choose, is_complete, promised
 from .paths import printable, slug
 from .source import Source
 from .tar import TarSource
 
-TIMEOUT_SECONDS = 10.0
-"""Silence of the Hub after which it counts as unreachable."""
-
 CARD = "README.md"
+
+DATA_SETS = Kind(
+    "datasets/",
+    DataError,
+    "or take a copy of your own with --data folder:PATH, zip:FILE, tar:SHARDS or parquet:PATH, "
+    "or the built-in pictures with --data builtin:covers",
+)
+"""What is asked for here."""
 
 _WHERE = re.compile(r"(?P<repo>[^/@:]+/[^/@:]+)(@(?P<revision>[^:]+))?(:(?P<split>.+))?")
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -156,7 +160,7 @@ def _find(address: _Address) -> _Found:
     except FAILURES as error:
         known = (remembered or _in_cache(address)) if is_unreachable(error) else None
         if known is None:
-            raise refusal(error, address.repo, address.revision) from None
+            raise refusal(error, DATA_SETS, address.repo, address.revision) from None
         return known
     _remember(address, found)
     return found
@@ -217,16 +221,17 @@ def _snapshot(repo: str, found: _Found) -> Path:
     missing = found.sizes if folder is None else _missing(folder, found.sizes)
     if folder is not None and not missing:
         return folder
-    _check_room(repo, sum(missing.values()))
+    check_room(DATA_SETS, repo, sum(missing.values()))
     try:
         # Asked first, as a download from a dead Hub tries for half a minute.
         HfApi().dataset_info(repo, revision=found.commit, timeout=TIMEOUT_SECONDS)
         patterns = _patterns(found)
         folder = Path(snapshot_download(repo, repo_type=_DATASET, revision=found.commit, allow_patterns=patterns))
     except FAILURES as error:
-        raise broken_off(error, repo, found.commit) from None
+        raise broken_off(error, DATA_SETS, repo, found.commit) from None
     if missing := _missing(folder, found.sizes):
-        raise broken_off(RuntimeError(f"{len(missing)} of {len(found.sizes)} files did not come"), repo, found.commit)
+        absent = RuntimeError(f"{len(missing)} of {len(found.sizes)} files did not come")
+        raise broken_off(absent, DATA_SETS, repo, found.commit)
     return folder
 
 
@@ -239,13 +244,6 @@ def _is_whole(path: Path, size: int) -> bool:
         return path.stat().st_size == size
     except OSError:
         return False
-
-
-def _check_room(repo: str, need: int) -> None:
-    folder = Path(constants.HF_HUB_CACHE).absolute()
-    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
-    if free < need + SPARE_BYTES:
-        raise no_room(repo, need + SPARE_BYTES, free)
 
 
 def _patterns(found: _Found) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError, did_you_mean
+from ..text import printable as printable  # readers take both from here, beside the rest about paths
+from ..text import reason as reason
 
 PLACES = "a folder or a .zip, .tar, .parquet or idx file"
 """What a plain path may lead to, for messages."""
@@ -40,20 +42,6 @@ def unreadable(where: str | Path, error: BaseException) -> DataError:
     return DataError(
         f"data path '{printable(str(where))}' cannot be read: {reason(error)}; check its permissions with ls -ld"
     )
-
-
-def printable(text: str) -> str:
-    """`text` on one line: line breaks, control characters and bytes that are no UTF-8 become escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, on one line and without the path that an OSError repeats."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(text.split())) or type(error).__name__
 
 
 def slug(text: str) -> str:

@@ -255,6 +255,13 @@ def test_a_run_without_a_snapshot_asks_for_patience(tmp_path: Path) -> None:
         find(str(tmp_path))
 
 
+def test_a_snapshot_that_is_being_written_is_no_run(tmp_path: Path) -> None:
+    save_pair(tmp_path, source_pair(), recipe={})
+    (tmp_path / CONFIG).unlink()
+    with pytest.raises(WeightsError, match=r"it holds: discriminator.safetensors, model.safetensors, recipe.json\)"):
+        find(str(tmp_path))
+
+
 def test_a_folder_called_builtin_does_not_hide_the_embedded_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +274,7 @@ def test_a_folder_called_builtin_does_not_hide_the_embedded_pair(
 
 def test_what_is_no_pair_is_told_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "holiday.png").touch()
-    wanted = "wanted builtin, a snapshot folder or a run folder. Example: builtin"
+    wanted = "wanted builtin, hf:ORG/NAME, a snapshot folder or a run folder. Example: builtin"
     for where, found in {
         tmp_path: " (it holds: holiday.png); ",
         tmp_path / "holiday.png": " (it holds: a file); ",
