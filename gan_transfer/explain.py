@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -39,7 +40,8 @@ def fault_line(
         origin: where each came from, by flat key.
         where: named in place of an origin for what was not given.
     """
-    names = [part for part in loc if isinstance(part, str)]  # a list is reported whole, not by its items
+    below = itertools.takewhile(lambda part: isinstance(part, str), loc)  # a list is reported whole, not by its items
+    names = [str(part) for part in below]
     key = ".".join(names)
     source = next((origin[other] for other in origin if overlap(key, other)), where)
     value: Any = data

@@ -75,7 +75,7 @@ def test_a_recipe_without_a_hub_set_says_so(cli: Cli, tiny: list[str], home: Pat
         (["--kimg", "0"], "--kimg 0.0: train.kimg: wanted a number > 0; got 0.0"),
         (["--precision", "half"], 'train.precision: wanted one of "auto", "float32", "bfloat16"; got "half"'),
         (["--augment", "colour"], 'wanted a list, each one of "color", "translation", "cutout"; got ["colour"]'),
-        (["--set", "model.resolution=48"], "model.resolution: wanted one of 16, 32, 64, 128, 256; got 48"),
+        (["--set", "model.resolution=48"], "model.resolution: wanted one of 16, 28, 32, 64, 128, 256; got 48"),
         (["--set", "nonsense"], "--set nonsense: wanted section.key=value; got 'nonsense'"),
         (["--freeze", "late"], "--freeze late: wanted early; got 'late'. To choose the number: --freeze-d-image N"),
         (["--device", "gpu"], "device 'gpu' is not known; wanted auto, cpu, cuda, cuda:N or mps. See: --device auto"),

@@ -74,7 +74,7 @@ def test_a_fine_tune_may_change_channels_latent_and_resolution(cli: Cli, tiny: l
     run = finetune(cli, *tiny, *sets(shape), "--from", "pair", "--kimg", 0.016)
     starts = {block: start for block, (start, _) in block_rows(run).items()}
     assert (starts["g4"], starts["g8"], starts["g32"], starts["d16"], starts["d1"]) == (
-        "converted",
+        "adapted",
         "kept",
         "re-drawn",
         "re-drawn",

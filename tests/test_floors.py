@@ -11,13 +11,14 @@ import gan_transfer
 
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
-    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"},
+    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
+    | {"geometry"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer"},
     {"hub", "report", "run_folder"},
     {"planning", "examine"},
-    {"runs", "sampling", "bench", "bench_data", "study"},
+    {"runs", "sampling", "bench", "bench_data", "study", "importing"},
     {"cli"},
     {"__main__"},
 ]

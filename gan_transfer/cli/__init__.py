@@ -13,6 +13,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, recipes
+from .imports import import_files
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
+app.command("import")(import_files)
 
 app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")

@@ -38,6 +38,10 @@ FreezeDImage = Annotated[
 ]
 FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Freeze N blocks of G, from the image.")]
 FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
+OnMismatch = Annotated[
+    str | None,
+    typer.Option("--on-mismatch", help="Blocks of another shape than the source's: adapt, skip (draw anew) or error."),
+]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 
@@ -50,6 +54,7 @@ KEYS = {
     "freeze_d_image": "transfer.freeze_d_image",
     "freeze_g_image": "transfer.freeze_g_image",
     "freeze_g_latent": "transfer.freeze_g_latent",
+    "on_mismatch": "transfer.on_mismatch",
     "glr": "optim.glr",
     "dlr": "optim.dlr",
     "mirror": "data.mirror",

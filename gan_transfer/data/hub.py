@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from huggingface_hub import HfApi, constants, hf_hub_download, metadata_load, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, metadata_load, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Warm start: what is kept is bit for bit the source's, what is converted means the same, the rest is told."""
+"""Warm start: what is kept is bit for bit the source's, what is adapted means the same, the rest is told."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_three_colours_to_grey_keep_what_the_discriminator_says_of_grey_pictures
         pictures = grey(5)
         wanted = pair.discriminator(pictures.expand(-1, 3, -1, -1))
         torch.testing.assert_close(discriminator.eval()(pictures), wanted, rtol=1e-4, atol=1e-5)
-        assert started(rows)["d8"] == "converted: 3 -> 1 channels"
+        assert started(rows)["d8"] == "adapted: 3 -> 1 channels"
 
 
 def test_three_colours_to_grey_make_the_generator_draw_the_luma() -> None:
@@ -126,7 +126,7 @@ def test_three_colours_to_grey_make_the_generator_draw_the_luma() -> None:
     luma = sum(weight * colours[:, channel] for channel, weight in enumerate(LUMA))
     assert isinstance(luma, Tensor)
     torch.testing.assert_close(generator.eval()(z)[:, 0].atanh(), luma, rtol=1e-4, atol=1e-4)
-    assert started(rows)["g16"] == "converted: 3 -> 1 channels"
+    assert started(rows)["g16"] == "adapted: 3 -> 1 channels"
 
 
 def test_grey_to_three_colours_draws_and_judges_grey_pictures_as_before() -> None:
@@ -137,14 +137,14 @@ def test_grey_to_three_colours_draws_and_judges_grey_pictures_as_before() -> Non
     pictures = grey(5)
     found = discriminator.eval()(pictures.expand(-1, 3, -1, -1))
     torch.testing.assert_close(found, pair.discriminator(pictures), rtol=1e-4, atol=1e-5)
-    assert {block for block, how in started(rows).items() if how == "converted: 1 -> 3 channels"} == {"g16", "d8"}
+    assert {block for block, how in started(rows).items() if how == "adapted: 1 -> 3 channels"} == {"g16", "d8"}
 
 
 @pytest.mark.parametrize("norm_d", NORMS)
 def test_a_change_of_channels_leaves_all_other_blocks(norm_d: str) -> None:
     pair = source_pair(shaped(norm_d=norm_d))
     generator, discriminator, rows = warm_start(pair, shaped(norm_d=norm_d, channels=1), seeded(1))
-    assert [row.start for row in rows] == ["kept", "kept", "converted", "converted", "kept", "kept"]
+    assert [row.start for row in rows] == ["kept", "kept", "adapted", "adapted", "kept", "kept"]
     assert of_blocks(generator, "g4", "g8") == equal_tensors(generator, pair.generator)
     learned = {name for name in of_blocks(discriminator, "d4", "d1") if not name.endswith(("_u", "_v"))}
     assert learned <= equal_tensors(discriminator, pair.discriminator)
@@ -159,7 +159,7 @@ def test_another_latent_keeps_the_first_rows_of_the_first_block(latent_dim: int,
     assert torch.equal(new[:kept], old[:kept])
     assert new[kept:].isfinite().all()
     drawn = f", {latent_dim - kept} rows drawn" if latent_dim > kept else ""
-    assert started(rows)["g4"] == f"converted: latent_dim 8 -> {latent_dim}, {kept} rows kept{drawn}"
+    assert started(rows)["g4"] == f"adapted: latent_dim 8 -> {latent_dim}, {kept} rows kept{drawn}"
     assert {row.start for row in rows if row.block != "g4"} == {"kept"}
 
 
