@@ -65,10 +65,10 @@ def import_pair(files: Sequence[str], output: Path | None = None, layout: str = 
         RunError: the folder is there already, or cannot be written.
     """
     given = [_get(where) for where in files]
+    chains, origins = _chains(given)
     output = output or IMPORTED / given[0].path.stem
     if output.exists():
         raise RunError(f"--output {output} exists already and stays. Give another --output")
-    chains, origins = _chains(given)
     foreign = convert(" and ".join(_shown(file) for file in given), list(chains.values()), layout)
     pair, said = _pair(foreign, given, origins)
     try:

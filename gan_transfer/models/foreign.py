@@ -34,21 +34,26 @@ class Layout(NamedTuple):
     """Strides and paddings that kernels go with, for pictures of some resolutions."""
 
     resolutions: tuple[int, ...]
-    up: dict[int, Step]
-    """Of a generator, by kernel; its first layer fills a picture of its kernel's size."""
+    firsts: tuple[int, ...]
+    """Kernels of a generator's first layer, which fills a map of that size."""
+    up: dict[int, tuple[Step, ...]]
+    """Of a generator's other layers, by kernel."""
     down: dict[int, Step]
-    """Of a discriminator, by kernel; its last layer sees all that is left."""
+    """Of a discriminator's layers but the last, which sees all that is left."""
 
 
 _HALVES = {4: (2, 1, 0), 3: (2, 1, 0), 2: (2, 0, 0), 5: (2, 2, 0)}
+_DOUBLES: dict[int, tuple[Step, ...]] = {4: ((2, 1, 0),), 2: ((2, 0, 0),), 5: ((2, 2, 1),), 6: ((2, 2, 0),)}
 
 LAYOUTS = {
-    "dcgan": Layout(
-        (32, 64, 128, 256, 16), {4: (2, 1, 0), 3: (2, 1, 1), 2: (2, 0, 0), 5: (2, 2, 1), 6: (2, 2, 0)}, _HALVES
-    ),
-    "mnist": Layout((28,), {4: (2, 1, 0), 3: (2, 1, 0), 2: (2, 0, 0), 5: (2, 2, 1), 1: (1, 2, 0)}, _HALVES),
+    "dcgan": Layout((16, 32, 64, 128, 256), (2, 4, 8), _DOUBLES | {3: ((2, 1, 1),)}, _HALVES),
+    "mnist": Layout((28,), (2, 4, 7), _DOUBLES | {3: ((2, 1, 0),), 1: ((1, 2, 0),)}, _HALVES),
+    "unpadded": Layout((28,), (3,), {3: ((2, 0, 0),), 4: ((1, 0, 0), (2, 0, 0))}, {4: (2, 0, 0)}),
 }
-"""The tutorials', at 64 pixels and elsewhere; and theirs for MNIST, where 4 becomes 7 or 32 is cut to 28."""
+"""The tutorials', at 64 pixels and elsewhere; theirs for MNIST, where 4 becomes 7 or 32 is cut to 28; and that of MNIST
+courses, which pads nothing."""
+RARE = 16
+"""A resolution that is taken only if no other fits."""
 
 _UNTRAINED = 1 / 3  # of the others' size: what a weight that never saw a picture is at most, beside trained ones
 
@@ -122,7 +127,8 @@ def _readings(shown: str, chain: Chain, layout: str) -> list[Reading]:
     ]
     if not made:
         raise WeightsError(f"{shown}: {_unreadable(chain, layout)}. Give another --layout, or a network of a tutorial")
-    return sorted(made, key=lambda reading: _head_is_untrained(chain) and reading.layout != "mnist")
+    cut = _head_is_untrained(chain)
+    return sorted(made, key=lambda reading: (cut and reading.layout != "mnist", reading.resolution == RARE))
 
 
 def _unreadable(chain: Chain, layout: str) -> str:
@@ -143,11 +149,13 @@ def _unreadable(chain: Chain, layout: str) -> str:
 def _up(chain: Chain, layout: Layout, resolution: int) -> tuple[Layer, ...]:
     """A generator's layers, or none if they do not give pictures of this resolution."""
     first, *rest = chain.links
-    if any(link.kernel not in layout.up for link in rest):
-        return ()
-    steps = [(1, 0, 0), *(layout.up[link.kernel] for link in rest)]
-    made = [Layer(w, link.kernel, *step) for w, link, step in zip(chain.widths, chain.links, steps, strict=True)]
-    return tuple(made) if first.kernel > 1 and not faults(resolution, made, ()) else ()
+    if first.kernel in layout.firsts:
+        for steps in itertools.product(*(layout.up.get(link.kernel, ()) for link in rest)):
+            shapes = zip(chain.widths, chain.links, [(1, 0, 0), *steps], strict=True)
+            made = tuple(Layer(width, link.kernel, *step) for width, link, step in shapes)
+            if not faults(resolution, made, ()):
+                return made
+    return ()
 
 
 def _down(chain: Chain, layout: Layout, resolution: int) -> tuple[Layer, ...]:
@@ -157,9 +165,12 @@ def _down(chain: Chain, layout: Layout, resolution: int) -> tuple[Layer, ...]:
         return ()
     made = [Layer(w, k.kernel, *layout.down[k.kernel]) for w, k in zip(chain.widths, rest, strict=False)]
     size = sizes_down(made, resolution)[-1]
-    made.append(Layer(1, size, 1, 0))
-    fits = size > 1 and (size == head.kernel or _is_cut(size, head))
-    return tuple(made) if fits and not faults(resolution, (), made) else ()
+    if size == head.kernel or _is_cut(size, head):
+        made.append(Layer(1, size, 1, 0))
+    elif layout.down.get(head.kernel) == (2, 0, 0):  # unpadded: it may leave the last row and column unseen
+        made.append(Layer(1, head.kernel, 2, 0))
+    fits = len(made) > len(rest) and size > 1 and not faults(resolution, (), made)
+    return tuple(made) if fits else ()
 
 
 def _is_cut(size: int, head: Link) -> bool:

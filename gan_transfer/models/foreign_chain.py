@@ -93,7 +93,7 @@ def read_chain(shown: str, state: State) -> Chain:
         if fault := _add(links, name, tensors):
             raise WeightsError(f"{shown} is no DCGAN: {fault}; {WANTED}. {_advice(state)}")
     if len(links) < 2:
-        raise WeightsError(f"{shown} is no DCGAN: it has {len(links)} convolutions; {WANTED}. {_advice(state)}")
+        raise WeightsError(f"{shown} is no DCGAN: it has fewer than two convolutions; {WANTED}. {_advice(state)}")
     chain = Chain(_letter(links), links)
     if fault := _misfit(chain):
         raise WeightsError(f"{shown} is no DCGAN: {fault}; {WANTED}. {_advice(state)}")

@@ -6,12 +6,13 @@ apart by a prefix; `module.` (DataParallel) and `_orig_mod.` (torch.compile) are
 
 from __future__ import annotations
 
+import contextlib
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # only the name of an error: nothing is unpickled with it
 from typing import Any
 
 import torch
@@ -112,10 +113,8 @@ def _check_archive(path: Path, head: bytes) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{_shown(path)} is a zip file that is cut off or damaged ({reason(error)}); {GET_AGAIN}"
-        ) from None
+    except (zipfile.BadZipFile, OSError, ValueError):
+        raise WeightsError(f"{_shown(path)} is a zip file of torch.save that is cut off; {GET_AGAIN}") from None
     if "constants.pkl" in names:
         raise WeightsError(f"{_shown(path)} is a TorchScript program, which is never run; {SAVE_STATE}")
     if "data.pkl" not in names:
@@ -130,19 +129,30 @@ def _load_pickled(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the age of the file
             return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        blocked = _BLOCKED.search(str(error))
-        if blocked is None:
-            raise WeightsError(f"{_shown(path)} is a pickle, but not of weights; {SAVE_STATE}") from None
-        raise WeightsError(
-            f"{_shown(path)} holds pickled code ({blocked[1]}), which is never executed; {SAVE_STATE}"
-        ) from None
     except Exception as error:  # the bytes are a stranger's, and so is what PyTorch stumbles on
-        raise WeightsError(f"{_shown(path)} is cut off or damaged ({_first_sentence(error)}); {GET_AGAIN}") from None
+        if code := _blocked(path, error):
+            raise WeightsError(
+                f"{_shown(path)} holds pickled code ({code}), which is never executed; {SAVE_STATE}"
+            ) from None
+        if "protocol" in str(error) or "Weights only" in str(error):
+            raise WeightsError(f"{_shown(path)} is a pickle, but not of torch.save; {SAVE_STATE}") from None
+        what = reason(error).partition(". ")[0]
+        raise WeightsError(f"{_shown(path)} is cut off or damaged ({what}); {GET_AGAIN}") from None
 
 
-def _first_sentence(error: Exception) -> str:
-    return reason(error).partition(". ")[0]
+def _blocked(path: Path, error: Exception) -> str | None:
+    """What a pickle would have called, as PyTorch says it or as its opcodes do, which are only read here."""
+    if told := _BLOCKED.search(str(error)):
+        return told[1]
+    words: list[str] = []
+    with open(path, "rb") as file, contextlib.suppress(ValueError, IndexError):
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name == "GLOBAL":
+                return printable(str(argument).replace(" ", "."))
+            if operation.name == "STACK_GLOBAL":
+                return printable(".".join(words[-2:]))
+            words += [argument] if isinstance(argument, str) else []
+    return None
 
 
 def _states(content: Any, where: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
