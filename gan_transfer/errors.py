@@ -3,7 +3,9 @@
 GanTransferError            exit code 2: something that the user gave or has is not usable
 ├── RecipeError             a recipe, an override or a flag
 ├── DataError               a data source, a picture, a pack
-├── WeightsError            a snapshot: missing, damaged, or of another shape
+├── WeightsError            a snapshot: missing, or of another shape
+│   └── DamagedError        a file of it is missing or damaged, which getting it again would mend
+├── PublishError            the Hub does not take a pair: token, permission, name, card
 ├── RunError                a run folder: not writable, disk too small, resumed with another recipe
 ├── TrainingError           exit code 1: the training itself failed (a loss that is not finite)
 └── Interrupted             exit code 128 + signal: stopped from outside, everything saved
@@ -32,6 +34,14 @@ class DataError(GanTransferError):
 
 class WeightsError(GanTransferError):
     """A snapshot is missing, damaged, or does not fit."""
+
+
+class DamagedError(WeightsError):
+    """A file of a snapshot is missing or damaged; the text ends in the advice to get it, or the snapshot, again."""
+
+
+class PublishError(GanTransferError):
+    """A pair cannot be published: the token, the permission, the name, the card, or the way to the Hub."""
 
 
 class RunError(GanTransferError):

@@ -84,7 +84,7 @@ class Transfer:
 
     __pydantic_config__ = Forbid
     source: str = "none"
-    """`none` (from scratch), `builtin` (the embedded pair), a snapshot folder or a run folder."""
+    """`none` (from scratch), `builtin` (the embedded pair), `hf:ORG/NAME[@REVISION]`, a snapshot or a run folder."""
     freeze_d_image: Annotated[int, Ge(0)] = 0
     """Discriminator blocks frozen, counted from the image (FreezeD)."""
     freeze_g_image: Annotated[int, Ge(0)] = 0

@@ -17,6 +17,7 @@ from .data.packed import ready
 from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
 from .models.ema import recalibrate
+from .models.lineage import lineage
 from .models.weights import Pair, save_pair
 from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe, stream
@@ -149,7 +150,8 @@ class _Run:
         reals = Loader(self.packed.images, min(recipe.train.grid**2, self.packed.count), recipe.train.seed).next_batch()
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
-        folder.event("started", version=__version__, torch=torch.__version__, device=str(self.plan.hardware.device))
+        about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
+        folder.event("started", **about, **{"from": lineage(self.plan.pair)})
         return 0
 
     def _restore(self, players: Players) -> int:
@@ -219,13 +221,20 @@ class _Run:
         info: dict[str, Any] = {
             "kimg": images_seen / 1000,
             "recipe": recipe.name,
-            "data": {"source": self.plan.source.name, "pictures": self.packed.count, "pack": self.packed.key},
-            "from": _lineage(self.plan),
+            "data": _data(self.plan, self.packed),
+            "from": (origin := self._lineage()),
         }
-        save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info))
+        told = _published_recipe(self.plan, self.packed, origin)
+        save_pair(self.folder.snapshots / label, Pair(average, players.discriminator, info), recipe=told)
         self._grid(players, f"fakes{label}.png")
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png")
+
+    def _lineage(self) -> dict[str, Any] | None:
+        """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""
+        started = next((event for event in self.folder.events() if event.get("event") == "started"), {})
+        found: dict[str, Any] | None = started.get("from", lineage(self.plan.pair))
+        return found
 
     def _grid(self, players: Players, name: str) -> None:
         with torch.inference_mode():
@@ -257,19 +266,22 @@ def _loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Lo
     return Loader(packed.images, settings.batch, settings.seed, mirror=mirror, position=position, device=device)
 
 
+def _data(plan: Plan, packed: Pack) -> dict[str, Any]:
+    """What a snapshot tells of the pictures that it was trained on."""
+    about = {"source": plan.source.name, "origin": plan.source.origin}
+    return about | {"pictures": packed.count, "pack": packed.key}
+
+
 def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
     """What `recipe.json` holds and a resumption is compared with: also the pictures, and `auto` as it was resolved."""
     precision = str(plan.hardware.dtype).removeprefix("torch.")
     return config.to_dict(plan.recipe) | {"pack": packed.key, "precision": precision}
 
 
-def _lineage(plan: Plan) -> dict[str, Any] | None:
-    """What a fine-tuned pair came from. A snapshot may be published, so no path of this machine is written into it:
-    the checksums say which pair it was."""
-    if plan.pair is None:
-        return None
-    return {
-        "pair": Path(plan.recipe.transfer.source).name,
-        "kimg": plan.pair.info.get("kimg"),
-        "sha256": plan.pair.info.get("sha256"),
-    }
+def _published_recipe(plan: Plan, packed: Pack, origin: dict[str, Any] | None) -> dict[str, Any]:
+    """The recipe as a snapshot holds it, which may be published: without the paths of this machine, and with the
+    pair that it started from by its commit."""
+    told = _description(plan, packed)
+    told["data"]["source"] = plan.source.origin
+    told["transfer"]["source"] = origin["pair"] if origin else "none"
+    return told

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hub_server import HubServer
 
 # Before torch, Typer and matplotlib are imported, and for subprocesses too.
 os.environ |= {
@@ -125,6 +129,31 @@ def pair(tmp_path: Path) -> Path:
     initialise(discriminator, random)
     save_pair(tmp_path / "pair", Pair(generator, discriminator, {"kimg": 0.0}))
     return tmp_path / "pair"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[HubServer]:
+    """A Hub, asked without a token, and an empty cache for what comes from it.
+
+    Large files go through LFS, or inside the commit where a test asks for that by `parametrize(..., indirect=True)`.
+    """
+    from hub_server import HubServer
+    from huggingface_hub import close_session, constants
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    lfs = getattr(request, "param", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", lfs)  # whose protocol the server does not speak
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    disable_progress_bars()
+    with HubServer(lfs=lfs) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server
+    close_session()
+    enable_progress_bars()
 
 
 @pytest.fixture

@@ -200,8 +200,8 @@ def test_a_configuration_that_is_none_is_refused(refused: Refused, pair: Path, t
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("gone", "no pair at 'gone': no such folder; wanted builtin, a snapshot folder or a run folder"),
-        (".", "no pair at '.' (it holds: pair); wanted builtin, a snapshot folder or a run folder"),
+        ("gone", "no pair at 'gone': no such folder; wanted builtin, hf:ORG/NAME, a snapshot folder or a run folder"),
+        (".", "no pair at '.' (it holds: pair); wanted builtin, hf:ORG/NAME, a snapshot folder or a run folder"),
         ("pair/config.json", "no pair at 'pair/config.json' (it holds: a file); wanted builtin"),
         ("builtin:nothing", "no embedded pair 'nothing'; known: "),
     ],

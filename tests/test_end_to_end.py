@@ -23,7 +23,7 @@ def test_a_run_writes_its_folder_and_nothing_else(cli: Cli, tiny: list[str], hom
     assert (done.code, done.out) == (0, f"{FIRST}\n")
     assert [path.name for path in home.iterdir()] == ["runs"]
     names = {str(path.relative_to(FIRST)) for path in FIRST.rglob("*") if path.is_file()} - {".lock"}
-    snapshot = {"config.json", "model.safetensors", "discriminator.safetensors"}
+    snapshot = {"config.json", "recipe.json", "model.safetensors", "discriminator.safetensors"}
     assert names == {
         *("recipe.json", "origin.json", "blocks.json", "stats.jsonl", "events.jsonl", "log.txt"),
         *("reals.png", "fakes_init.png", "fakes000000.128.png", "fakes000000.256.png", "curves.png"),

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
-from . import bench, data, recipes
+from . import bench, data, models, recipes
+from .hub import download
 from .imports import import_files
 from .sample import sample
 from .train import finetune, pretrain
@@ -31,8 +32,10 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("import")(import_files)
+app.command("download")(download)
 
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(bench.app, name="bench")
 

@@ -19,7 +19,8 @@ Kimg = Annotated[float | None, typer.Option("--kimg", help="Length: thousands of
 Batch = Annotated[int | None, typer.Option("--batch", help="Images in a step.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, latents and order.")]
 From = Annotated[
-    str | None, typer.Option("--from", help="Pair to start from: builtin, none, a snapshot or a run folder.")
+    str | None,
+    typer.Option("--from", help="Pair to start from: builtin, none, hf:ORG/NAME[@REVISION], a snapshot or a run."),
 ]
 Glr = Annotated[float | None, typer.Option("--glr", help="Learning rate of the generator.")]
 Dlr = Annotated[float | None, typer.Option("--dlr", help="Learning rate of the discriminator.")]

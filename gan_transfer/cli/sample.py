@@ -9,7 +9,9 @@ import typer
 
 
 def sample(
-    network: Annotated[str, typer.Option("--network", help="builtin, a snapshot folder or a run folder.")] = "builtin",
+    network: Annotated[
+        str, typer.Option("--network", help="builtin, hf:ORG/NAME[@REVISION], a snapshot or a run folder.")
+    ] = "builtin",
     seeds: Annotated[str, typer.Option("--seeds", help="For example 0-63 or 0,4,9-12; one picture each.")] = "0-63",
     grid: Annotated[str | None, typer.Option("--grid", help="COLUMNSxROWS of grid.png; square by default.")] = None,
     output: Annotated[

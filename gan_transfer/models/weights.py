@@ -1,12 +1,11 @@
 """Snapshots: a folder of `config.json`, `model.safetensors` and `discriminator.safetensors` <-> a pair.
 
-Only this file knows the names inside a snapshot. Nothing is ever unpickled.
+Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import config
-from ..errors import RecipeError, WeightsError
+from ..errors import DamagedError
 from ..files import atomic, sha256, write_json
 from ..recipe import Model
 from .dcgan import Discriminator, Generator, Network
+from .snapshot import (
+    AGAIN,
+    CONFIG,
+    DISCRIMINATOR,
+    FORMAT,
+    GENERATOR,
+    METRICS,
+    PARTNER,
+    RECIPE,
+    read_config,
+    read_header,
+)
 
-FORMAT = 1
-CONFIG, GENERATOR, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
-AGAIN = "Get the snapshot again"
 _KEYS = ((".parametrizations.weight.original", ".weight"), (".parametrizations.weight.0._", ".weight_"))
 """Spectral norm's names for its weight and vectors, and ours, so that convolutions are called alike in every form."""
 
@@ -36,11 +43,14 @@ class Pair:
         generator: the averaged generator, float32, in eval mode.
         discriminator: float32, in eval mode.
         info: the rest of `config.json`: kimg, recipe, data, lineage.
+        origin: where it was opened: `hf:org/name@COMMIT`, `builtin:NAME`, or the name of a folder, without the path to
+            it; empty for a pair that was made here.
     """
 
     generator: Generator
     discriminator: Discriminator
     info: dict[str, Any]
+    origin: str = ""
 
     @property
     def model(self) -> Model:
@@ -48,22 +58,31 @@ class Pair:
         return self.generator.model
 
 
-def save_pair(folder: Path, pair: Pair, dtype: torch.dtype = torch.float32) -> None:
+def save_pair(
+    folder: Path, pair: Pair, dtype: torch.dtype = torch.float32, recipe: dict[str, Any] | None = None
+) -> None:
     """Write a snapshot; `config.json` comes last, so that a folder without it is unfinished.
+
+    The header of each weight file tells the kimg and the SHA-256 of `recipe.json`; see `snapshot` for the partner's.
 
     Args:
         folder: made if absent.
         pair: its generator should be the average, with recalibrated statistics.
         dtype: of the weights on disk; batch-norm statistics stay float32.
+        recipe: what the pair was trained with, for others to read: no path of this machine in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)  # written anew, the snapshot is unfinished again
-    files = {GENERATOR: pair.generator, DISCRIMINATOR: pair.discriminator}
-    for name, network in files.items():
-        tensors = {k: _stored(k, v, dtype) for k, v in public_state(network).items()}
-        with atomic(folder / name) as temporary:
-            save_file(tensors, temporary, {"format": "pt", "library": "gan-transfer"})
-    sums = {name: sha256(folder / name) for name in files}
+    for name in (CONFIG, RECIPE, METRICS):  # written anew, the snapshot is unfinished again and has not been judged
+        (folder / name).unlink(missing_ok=True)
+    header = {"format": "pt", "library": "gan-transfer"}
+    if "kimg" in pair.info:
+        header["kimg"] = str(pair.info["kimg"])
+    if recipe is not None:
+        write_json(folder / RECIPE, recipe)
+        header["recipe_sha256"] = sha256(folder / RECIPE)
+    _save(folder / DISCRIMINATOR, pair.discriminator, dtype, header)
+    _save(folder / GENERATOR, pair.generator, dtype, header | {PARTNER: sha256(folder / DISCRIMINATOR)})
+    sums = {name: sha256(folder / name) for name in (GENERATOR, DISCRIMINATOR)}
     head = {"format": FORMAT, "library": "gan-transfer", "model": dataclasses.asdict(pair.model)}
     write_json(folder / CONFIG, head | pair.info | {"sha256": sums})
 
@@ -76,7 +95,8 @@ def load_pair(folder: Path, sums: dict[str, str] | None = None) -> Pair:
         sums: SHA-256 by file name that must hold besides the ones in `config.json` (the embedded pair's index).
 
     Raises:
-        WeightsError: missing, damaged, or weights that do not fit the configuration; says which file and why.
+        WeightsError: missing, damaged, not partners, or weights that do not fit the configuration; says which file
+            and why.
     """
     model, info = read_config(folder)
     expected = dict(info.get("sha256", {})) | (sums or {})
@@ -84,6 +104,7 @@ def load_pair(folder: Path, sums: dict[str, str] | None = None) -> Pair:
     for name, network in ((GENERATOR, generator), (DISCRIMINATOR, discriminator)):
         _load(folder / name, network, expected.get(name))
         network.eval()
+    _check_partners(folder)
     return Pair(generator, discriminator, info)
 
 
@@ -93,41 +114,6 @@ def load_generator(folder: Path, sums: dict[str, str] | None = None) -> Generato
     generator = Generator(model)
     _load(folder / GENERATOR, generator, (dict(info.get("sha256", {})) | (sums or {})).get(GENERATOR))
     return generator.eval()
-
-
-def read_config(folder: Path) -> tuple[Model, dict[str, Any]]:
-    """The shape of a snapshot's networks, and what else its `config.json` says.
-
-    Raises:
-        WeightsError: no snapshot, not JSON, of a newer format, or a shape that cannot be.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "no such folder"
-        advice = f"Give a folder with {CONFIG}, {GENERATOR} and {DISCRIMINATOR}, or builtin"
-        raise WeightsError(f"{folder} is not a snapshot: it has no {CONFIG} (it holds: {held or 'nothing'}). {advice}")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        version = data.pop("format")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wrong = f"{type(error).__name__}: {error}"
-        raise WeightsError(f"{path} is not the configuration of a pair ({wrong}). {AGAIN}") from None
-    if version != FORMAT:
-        raise WeightsError(f"{path} is of format {version}; this version reads {FORMAT}. Upgrade gan-transfer")
-    return _model(path, data), data
-
-
-def _model(path: Path, data: dict[str, Any]) -> Model:
-    """Take the shape out of a `config.json`, and see that the checksums are some."""
-    shape, sums = data.pop("model", None), data.setdefault("sha256", {})
-    if not isinstance(shape, dict):
-        raise WeightsError(f"{path} describes no model: wanted a table of settings, got {shape!r}. {AGAIN}")
-    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
-        raise WeightsError(f"{path}: sha256 is {sums!r}; wanted a checksum for each file. {AGAIN}")
-    try:
-        return config.from_dict(Model, shape, "model")
-    except RecipeError as error:
-        raise WeightsError(f"{path} describes no model: {'; '.join(str(error).splitlines())}. {AGAIN}") from None
 
 
 def public_state(network: Network) -> dict[str, Tensor]:
@@ -151,18 +137,34 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     return value.detach().cpu().to(value.dtype if keep else dtype).contiguous().clone()
 
 
+def _save(path: Path, network: Network, dtype: torch.dtype, header: dict[str, str]) -> None:
+    tensors = {name: _stored(name, value, dtype) for name, value in public_state(network).items()}
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, header)
+
+
+def _check_partners(folder: Path) -> None:
+    """See that the discriminator is the one that the generator was trained with, where the generator names it."""
+    wanted, found = read_header(folder / GENERATOR).get(PARTNER), sha256(folder / DISCRIMINATOR)
+    if wanted not in (None, found):
+        raise DamagedError(
+            f"{folder / GENERATOR} and {DISCRIMINATOR} were not trained together: the generator names a partner of "
+            f"SHA-256 {wanted[:12]}..., this one has {found[:12]}... {AGAIN}"
+        )
+
+
 def _load(path: Path, network: Network, expected: str | None) -> None:
     """Check a file from the outside in - there, its kind, its checksum, its shapes - and load it."""
     if not path.is_file():
-        raise WeightsError(f"{path} is missing; a pair is {CONFIG}, {GENERATOR} and {DISCRIMINATOR}. Get it again")
+        raise DamagedError(f"{path} is missing; a pair is {CONFIG}, {GENERATOR} and {DISCRIMINATOR}. Get it again")
     tensors = _read(path)  # first, because it says best what stands in the place of weights
     if expected is not None and (found := sha256(path)) != expected:
-        raise WeightsError(f"{path} is damaged: its SHA-256 is {found[:12]}..., wanted {expected[:12]}... Get it again")
+        raise DamagedError(f"{path} is damaged: its SHA-256 is {found[:12]}..., wanted {expected[:12]}... Get it again")
     wanted = {name: tuple(value.shape) for name, value in public_state(network).items()}
     found_shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     if faults := _differences(wanted, found_shapes):
         told = "; ".join(faults[:4]) + " ..." * (len(faults) > 4)
-        raise WeightsError(f"{path} does not fit its {CONFIG}: {told}. {AGAIN}")
+        raise DamagedError(f"{path} does not fit its {CONFIG}: {told}. {AGAIN}")
     load_public_state(network, tensors)
 
 
@@ -171,7 +173,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a safetensors file: {_what_it_is(path) or error}. Get it again") from None
+        raise DamagedError(f"{path} is not a safetensors file: {_what_it_is(path) or error}. Get it again") from None
 
 
 def _what_it_is(path: Path) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError, did_you_mean
+from ..errors import DamagedError, WeightsError
+from ..models import remote
 from ..models.dcgan import Block, Discriminator, Generator, Network, initialise
-from ..models.weights import CONFIG, Pair, load_generator, load_pair, load_public_state, public_state
+from ..models.embedded import embedded
+from ..models.snapshot import CONFIG
+from ..models.weights import Pair, load_generator, load_pair, load_public_state, public_state
 from ..recipe import Mismatch, Model
-from ..resources import resource_dir
+from ..text import reason
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights with which Pillow turns RGB into grey
 SNAPSHOTS = "snapshots"  # in a run folder
@@ -44,51 +47,81 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
     """The snapshot folder that a text means, and the SHA-256 by file name that must hold there.
 
     Args:
-        where: `builtin`, `builtin:NAME`, a snapshot folder, or a run folder (its newest snapshot).
+        where: `builtin`, `builtin:NAME`, `hf:ORG/NAME[@REVISION]` (downloaded if it is not in the Hub's cache), a
+            snapshot folder, or a run folder (its newest snapshot).
 
     Raises:
         WeightsError: there is no such thing; says what is near.
     """
     kind, _, name = where.partition(":")
     if kind == "builtin":  # ./builtin is a folder of that name
-        return _embedded(name)
+        return embedded(name)
+    if where.startswith(remote.PREFIX):
+        return remote.fetch(remote.parse(where)), {}
+    return in_folder(where), {}
+
+
+def in_folder(where: str) -> Path:
+    """The snapshot that a snapshot folder or a run folder (its newest) means; raises like `find`."""
     try:
         return _in_folder(where, Path(where).expanduser())
-    except OSError as error:
-        raise WeightsError(f"no pair at {where!r}: {error.strerror}. Example: builtin") from None
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"no pair at {where!r}: {reason(error)}. Example: builtin") from None
 
 
-def _in_folder(where: str, folder: Path) -> tuple[Path, dict[str, str]]:
+def _in_folder(where: str, folder: Path) -> Path:
     if (folder / CONFIG).is_file():
-        return folder, {}
+        return folder
     if (folder / "recipe.json").is_file():
         if finished := sorted(p.parent for p in (folder / SNAPSHOTS).glob(f"*/{CONFIG}")):
-            return finished[-1], {}
+            return finished[-1]
         raise WeightsError(f"the run {where} has no snapshot yet; wait for its first, or take builtin")
-    wanted = "builtin, a snapshot folder or a run folder. Example: builtin"
+    wanted = "builtin, hf:ORG/NAME, a snapshot folder or a run folder. Example: builtin"
     if not folder.exists():
         raise WeightsError(f"no pair at {where!r}: no such folder; wanted {wanted}")
     held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "a file"
     raise WeightsError(f"no pair at {where!r} (it holds: {held or 'nothing'}); wanted {wanted}")
 
 
-def open_pair(where: str) -> Pair:
+def open_pair(where: str | Path) -> Pair:
     """Load a pair strictly.
 
     Args:
-        where: `builtin`, `builtin:NAME`, a snapshot folder, or a run folder (its newest snapshot).
+        where: `builtin`, `builtin:NAME`, `hf:ORG/NAME[@REVISION]`, a snapshot folder, or a run folder (its newest
+            snapshot).
 
     Raises:
         WeightsError: there is no such thing, or it is damaged.
     """
-    folder, sums = find(where)
-    return load_pair(folder, sums)
+    folder, sums = find(str(where))
+    with _told_how_to_get_it_again(str(where)):
+        return dataclasses.replace(load_pair(folder, sums), origin=_origin(str(where), folder))
 
 
-def open_generator(where: str) -> Generator:
+def open_generator(where: str | Path) -> Generator:
     """Load the generator of a pair, in eval mode; errors as in `open_pair`."""
-    folder, sums = find(where)
-    return load_generator(folder, sums)
+    folder, sums = find(str(where))
+    with _told_how_to_get_it_again(str(where)):
+        return load_generator(folder, sums)
+
+
+@contextlib.contextmanager
+def _told_how_to_get_it_again(where: str) -> Iterator[None]:
+    try:
+        yield
+    except DamagedError as error:
+        if not where.startswith(remote.PREFIX):
+            raise
+        raise DamagedError(f"{error}: gan-transfer download {remote.parse(where).short}") from None
+
+
+def _origin(where: str, folder: Path) -> str:
+    """Where a pair was opened, fit to be published: without the path of a folder of this machine."""
+    if where.startswith(remote.PREFIX):
+        return str(remote.Address(remote.parse(where).repo, folder.name))
+    if where.partition(":")[0] == "builtin":
+        return f"builtin:{folder.name}"
+    return Path(where).expanduser().absolute().name
 
 
 def from_scratch(model: Model, random: torch.Generator) -> tuple[Generator, Discriminator, list[BlockStart]]:
@@ -264,19 +297,3 @@ def _settle_spectral_norm(network: Network) -> None:
         conv = network.blocks[name].conv.train()
         for _ in range(20):
             _ = conv.weight
-
-
-def _embedded(name: str) -> tuple[Path, dict[str, str]]:
-    """A pair that ships with the package, and its checksums from `pretrained/index.toml`."""
-    folder = resource_dir("pretrained")
-    try:
-        index = tomllib.loads((folder / "index.toml").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(
-            f"this installation has no embedded pair ({error}). Give --from DIR or --from none"
-        ) from None
-    pairs = index["pairs"]
-    name = name or index["default"]
-    if name not in pairs:
-        raise WeightsError(f"no embedded pair {name!r}; {did_you_mean(name, pairs)}")
-    return folder / name, dict(pairs[name]["sha256"])

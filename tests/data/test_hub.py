@@ -13,15 +13,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hub_server import HubServer, Repo
-from huggingface_hub import close_session, constants, snapshot_download
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from huggingface_hub import constants, snapshot_download
 from places import colors, labels, png, refusal, write_tar
 
 from gan_transfer import hub_errors
@@ -47,23 +45,6 @@ WAYS = (
     "give the same command again; or take a copy of your own with --data folder:PATH, zip:FILE, tar:SHARDS or "
     "parquet:PATH, or the built-in pictures with --data builtin:covers"
 )
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub, asked without a token, and an empty cache for what comes from it."""
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    disable_progress_bars()
-    with HubServer() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield server
-    close_session()
-    enable_progress_bars()
 
 
 def grey(value: int) -> bytes:

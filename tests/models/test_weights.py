@@ -16,10 +16,8 @@ from torch import Tensor
 from gan_transfer.errors import WeightsError
 from gan_transfer.files import sha256
 from gan_transfer.models.dcgan import Discriminator, Generator, Network, initialise
+from gan_transfer.models.snapshot import CONFIG, DISCRIMINATOR, GENERATOR, METRICS, PAIR, PARTNER, RECIPE, read_header
 from gan_transfer.models.weights import (
-    CONFIG,
-    DISCRIMINATOR,
-    GENERATOR,
     Pair,
     load_generator,
     load_pair,
@@ -104,6 +102,36 @@ def test_the_information_beside_the_weights_comes_back(folder: Path) -> None:
     assert info["sha256"] == {name: sha256(folder / name) for name in (GENERATOR, DISCRIMINATOR)}
 
 
+def test_the_headers_tell_clock_and_recipe_and_the_generators_names_its_partner(tmp_path: Path) -> None:
+    save_pair(tmp_path, drawn_pair(), recipe={"name": "tiny"})
+    assert json.loads((tmp_path / RECIPE).read_text()) == {"name": "tiny"}
+    common = {"format": "pt", "library": "gan-transfer", "kimg": "12.5", "recipe_sha256": sha256(tmp_path / RECIPE)}
+    assert read_header(tmp_path / DISCRIMINATOR) == common
+    assert read_header(tmp_path / GENERATOR) == common | {PARTNER: sha256(tmp_path / DISCRIMINATOR)}
+
+
+def test_what_another_pair_left_in_the_folder_does_not_stay(tmp_path: Path) -> None:
+    save_pair(tmp_path, drawn_pair(), recipe={"name": "tiny"})
+    (tmp_path / METRICS).write_text("{}")
+    save_pair(tmp_path, drawn_pair())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(PAIR)
+    assert "recipe_sha256" not in read_header(tmp_path / GENERATOR)
+
+
+def test_a_discriminator_of_another_pair_is_no_partner(folder: Path, tmp_path: Path) -> None:
+    other = drawn_pair()
+    with torch.no_grad():
+        other.discriminator.blocks["d8"].conv.weight.mul_(2)
+    save_pair(tmp_path / "other", other)
+    wanted, found = sha256(folder / DISCRIMINATOR), sha256(tmp_path / "other" / DISCRIMINATOR)
+    (folder / DISCRIMINATOR).write_bytes((tmp_path / "other" / DISCRIMINATOR).read_bytes())
+    edit_config(folder, lambda data: data.pop("sha256"))
+    assert fault(folder) == (
+        f"{folder / GENERATOR} and discriminator.safetensors were not trained together: the generator names a partner "
+        f"of SHA-256 {wanted[:12]}..., this one has {found[:12]}... Get the snapshot again"
+    )
+
+
 def test_the_generator_can_be_read_alone(tmp_path: Path) -> None:
     pair = drawn_pair()
     save_pair(tmp_path, pair)
@@ -153,7 +181,8 @@ def test_a_config_that_is_not_one_is_named(folder: Path, text: str) -> None:
 
 def test_a_newer_format_asks_for_an_upgrade(folder: Path) -> None:
     edit_config(folder, lambda data: data.update(format=2))
-    assert fault(folder) == f"{folder / CONFIG} is of format 2; this version reads 1. Upgrade gan-transfer"
+    upgrade = "Upgrade gan-transfer: pip install --upgrade gan-transfer"
+    assert fault(folder) == f"{folder / CONFIG} is of format 2; this version reads 1. {upgrade}"
 
 
 @pytest.mark.parametrize(
@@ -282,15 +311,15 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     (tmp_path / "snapshot").write_text("in the way")
     with pytest.raises(OSError, match="exists"):
         save_pair(tmp_path / "snapshot", drawn_pair())
-    (tmp_path / "other" / GENERATOR).mkdir(parents=True)
+    (tmp_path / "other" / DISCRIMINATOR).mkdir(parents=True)  # the first to be written
     with pytest.raises(OSError, match="directory"):
         save_pair(tmp_path / "other", drawn_pair())
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
-    assert left == ["other", f"other/{GENERATOR}", "snapshot"]
+    assert left == ["other", f"other/{DISCRIMINATOR}", "snapshot"]
 
 
 def test_config_is_written_last(tmp_path: Path) -> None:
-    (tmp_path / DISCRIMINATOR).mkdir()
+    (tmp_path / GENERATOR).mkdir()
     with pytest.raises(OSError, match="directory"):
         save_pair(tmp_path, drawn_pair())
     assert sorted(p.name for p in tmp_path.iterdir()) == [DISCRIMINATOR, GENERATOR]

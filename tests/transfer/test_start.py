@@ -267,7 +267,7 @@ def test_a_folder_called_builtin_does_not_hide_the_embedded_pair(
 
 def test_what_is_no_pair_is_told_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "holiday.png").touch()
-    wanted = "wanted builtin, a snapshot folder or a run folder. Example: builtin"
+    wanted = "wanted builtin, hf:ORG/NAME, a snapshot folder or a run folder. Example: builtin"
     for where, found in {
         tmp_path: " (it holds: holiday.png); ",
         tmp_path / "holiday.png": " (it holds: a file); ",

@@ -1,0 +1,1 @@
+"""Pairs on the Hugging Face Hub: publish, download, list; a pair is fetched by address in `models.remote`."""
