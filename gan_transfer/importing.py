@@ -98,14 +98,20 @@ def _from_hub(where: str) -> Given:
     except FAILURES as error:
         cached = try_to_load_from_cache(repo, name, revision=revision) if name and is_unreachable(error) else None
         if isinstance(cached, str):
-            return Given(Path(cached), where)
+            return _cached(repo, name, Path(cached))
         raise refusal(error, MODELS, repo, revision) from None
     _check_name(repo, name, [file.rfilename for file in info.siblings or ()])
     try:
-        path = Path(hf_hub_download(repo, name, revision=info.sha, etag_timeout=TIMEOUT_SECONDS))
+        path = Path(hf_hub_download(repo, name, revision=revision, etag_timeout=TIMEOUT_SECONDS))
     except FAILURES as error:
         raise broken_off(error, MODELS, repo, revision) from None
-    return Given(path, f"{_HUB}{repo}@{info.sha}:{name}")
+    return _cached(repo, name, path)
+
+
+def _cached(repo: str, name: str, path: Path) -> Given:
+    """A file in the Hub's cache, whose folder is called after the commit."""
+    commit = path.parents[name.count("/")].name
+    return Given(path, f"{_HUB}{repo}@{commit}:{name}")
 
 
 def _nameless(where: str) -> WeightsError:

@@ -127,8 +127,8 @@ def _readings(shown: str, chain: Chain, layout: str) -> list[Reading]:
     ]
     if not made:
         raise WeightsError(f"{shown}: {_unreadable(chain, layout)}. Give another --layout, or a network of a tutorial")
-    cut = _head_is_untrained(chain)
-    return sorted(made, key=lambda reading: (cut and reading.layout != "mnist", reading.resolution == RARE))
+    told = bool(_mark_of_mnist(chain))
+    return sorted(made, key=lambda reading: (told and reading.layout != "mnist", reading.resolution == RARE))
 
 
 def _unreadable(chain: Chain, layout: str) -> str:
@@ -142,7 +142,7 @@ def _unreadable(chain: Chain, layout: str) -> str:
     if odd:
         wanted = ", ".join(f"{size}x{size}" for size in sorted(usable))
         return f"the {what}'s {odd.name}.weight has a kernel of {odd.kernel}x{odd.kernel}; wanted {wanted}"
-    sizes = ", ".join(str(size) for found in known for size in sorted(found.resolutions))
+    sizes = ", ".join(map(str, sorted({size for found in known for size in found.resolutions})))
     return f"the {what}'s kernels {kernels} are for no pictures of {sizes} pixels"
 
 
@@ -178,13 +178,22 @@ def _is_cut(size: int, head: Link) -> bool:
     return size == 3 and head.kernel == 4
 
 
-def _head_is_untrained(chain: Chain) -> bool:
-    """Whether the first row and column of a discriminator's last 4x4 never saw a picture: much below the rest."""
-    weight = chain.links[-1].weight.float()
-    if chain.letter == "G" or chain.links[-1].kernel != 4:
-        return False
+def _mark_of_mnist(chain: Chain) -> str:
+    """What gives a network for 28 pixels away, though its shapes would do for 32; empty where nothing does."""
+    threes = [link for link in chain.links if link.kernel == 3]
+    if len(threes) == 1 and all(link.kernel == 4 for link in chain.links if link is not threes[0]):
+        return f"{threes[0].name} alone is 3x3, as between 4 and 7 pixels"
+    if chain.letter == "D" and _border_is_untrained(chain.links[-1]):
+        return f"the first row and column of {chain.links[-1].name} were never trained: there they see padding"
+    return ""
+
+
+def _border_is_untrained(head: Link) -> bool:
+    """Whether the first row and column of a 4x4 never saw a picture: they are much smaller than the rest."""
+    weight = head.weight.float()
     edge = torch.cat([weight[:, :, 0].flatten(), weight[:, :, 1:, 0].flatten()])
-    return bool(edge.square().mean().sqrt() < _UNTRAINED * weight[:, :, 1:, 1:].square().mean().sqrt())
+    rest = weight[:, :, 1:, 1:]
+    return head.kernel == 4 and bool(edge.square().mean().sqrt() < _UNTRAINED * rest.square().mean().sqrt())
 
 
 def _choose(
@@ -205,9 +214,8 @@ def _choose(
 
 def _alternative(chain: Chain, made: list[Reading]) -> str:
     taken, other = made[0], next(r for r in made if r.resolution != made[0].resolution)
-    why = ""
-    if _head_is_untrained(chain):
-        why = f", because the first row and column of {chain.links[-1].name} were never trained: there they see padding"
+    mark = _mark_of_mnist(chain)
+    why = f", because {mark}" if mark else ""
     return f"read as {_pixels([taken])}{why}; {_pixels([other])} would fit as well: --layout {other.layout}"
 
 

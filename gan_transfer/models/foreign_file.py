@@ -97,7 +97,7 @@ def _load_safetensors(path: Path) -> State:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{_shown(path)} is cut off or damaged: {reason(error)}; {GET_AGAIN}") from None
+        raise WeightsError(f"{_shown(path)} is cut off or damaged ({reason(error)}); {GET_AGAIN}") from None
     return dict(sorted(state.items(), key=lambda item: _by_number(item[0])))  # the file has lost the modules' order
 
 
@@ -178,7 +178,8 @@ def _networks(where: str, state: State) -> Iterator[tuple[str, State]]:
         first, _, rest = name.partition(".")
         parts.setdefault(first, {})[rest] = value
     counts = {first: _convolutions(part) for first, part in parts.items()}
-    within = [found for first, part in parts.items() for found in _networks(first, part)] if len(parts) == 1 else []
+    nested = len(parts) == 1 and all("" not in part for part in parts.values())
+    within = [found for first, part in parts.items() for found in _networks(first, part)] if nested else []
     if len(within) < 2 and sum(count >= CONVOLUTIONS for count in counts.values()) > 1 and 1 not in counts.values():
         within = [(first, part) for first, part in parts.items() if counts[first]]
     if len(within) < 2:
