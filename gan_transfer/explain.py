@@ -47,6 +47,8 @@ def fault_line(
     value: Any = data
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
+    if len(names) < len(loc):
+        kind = "item"
     if kind == "unexpected_keyword_argument":
         return f"{source}: {key}: unknown {'section' if isinstance(value, dict) else 'key'}; {_nearest(cls, names)}"
     wanted = _describe(annotation_of(cls, names))
@@ -94,7 +96,8 @@ def _describe(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(toml, arguments))}"
     if get_origin(annotation) in (list, tuple):
-        return f"a list, each {_describe(arguments[0])}"
+        fields = ", ".join(fields_of(arguments[0]))
+        return f"a list, each {f'a table of {fields}' if fields else _describe(arguments[0])}"
     if dataclasses.is_dataclass(annotation):
         return "a section"
     words = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}

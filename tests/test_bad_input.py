@@ -76,6 +76,7 @@ def test_a_recipe_without_a_hub_set_says_so(cli: Cli, tiny: list[str], home: Pat
         (["--precision", "half"], 'train.precision: wanted one of "auto", "float32", "bfloat16"; got "half"'),
         (["--augment", "colour"], 'wanted a list, each one of "color", "translation", "cutout"; got ["colour"]'),
         (["--set", "model.resolution=48"], "model.resolution: wanted one of 16, 28, 32, 64, 128, 256; got 48"),
+        (["--on-mismatch", "drop"], 'transfer.on_mismatch: wanted one of "error", "skip", "adapt"; got "drop"'),
         (["--set", "nonsense"], "--set nonsense: wanted section.key=value; got 'nonsense'"),
         (["--freeze", "late"], "--freeze late: wanted early; got 'late'. To choose the number: --freeze-d-image N"),
         (["--device", "gpu"], "device 'gpu' is not known; wanted auto, cpu, cuda, cuda:N or mps. See: --device auto"),

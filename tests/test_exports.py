@@ -64,10 +64,12 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
 def test_help_lists_the_commands() -> None:
     answer = python("-m", "gan_transfer", "--help")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert [word for word in ("pretrain", "finetune", "sample", "bench", "recipes") if word not in answer.stdout] == []
+    assert [
+        word for word in ("pretrain", "finetune", "import", "sample", "bench", "recipes") if word not in answer.stdout
+    ] == []
 
 
-@pytest.mark.parametrize("command", ["pretrain", "finetune", "sample", "bench"])
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "import", "sample", "bench"])
 def test_a_commands_help_loads_nothing_heavy(command: str) -> None:
     program = f"sys.argv = ['gan-transfer', '{command}', '--help']\nfrom gan_transfer.cli import main"
     assert loaded_by(f"{program}\ntry: main()\nexcept SystemExit as end: assert not end.code") == set()

@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
-COMMAND = re.compile(r"gan-transfer (?:pretrain|finetune|sample|data|bench|recipes)[^`\n]*")
+COMMAND = re.compile(r"gan-transfer (?:import|pretrain|finetune|sample|data|bench|recipes)[^`\n]*")
 
 
 def commands(text: str) -> list[str]:
@@ -94,7 +94,9 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    others = {word for name in ("sample", "data") for p in parameters(get_command(app), name) for word in p.opts}
+    others = {
+        word for name in ("import", "sample", "data") for p in parameters(get_command(app), name) for word in p.opts
+    }
     assert told - known - others == set()
 
 

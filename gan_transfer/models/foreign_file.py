@@ -173,23 +173,23 @@ def _is_optimiser(content: Mapping[Any, Any]) -> bool:
 def _networks(where: str, state: State) -> Iterator[tuple[str, State]]:
     """A state, or the states of several networks in one: `generator.main.0.weight`, `discriminator.main.0.weight`."""
     clean = {".".join(part for part in name.split(".") if part not in WRAPPERS): value for name, value in state.items()}
+    split = _split(clean)
+    for name, part in split.items() if len(split) > 1 else [("", clean)]:
+        yield ".".join(filter(None, (where, name))), part
+
+
+def _split(state: State) -> dict[str, State]:
+    """The parts of a state, if all that have convolutions have enough of them to be networks."""
     parts: dict[str, State] = {}
-    for name, value in clean.items():
+    for name, value in state.items():
         first, _, rest = name.partition(".")
         parts.setdefault(first, {})[rest] = value
-    counts = {first: _convolutions(part) for first, part in parts.items()}
-    nested = len(parts) == 1 and all("" not in part for part in parts.values())
-    within = [found for first, part in parts.items() for found in _networks(first, part)] if nested else []
-    if len(within) < 2 and sum(count >= CONVOLUTIONS for count in counts.values()) > 1 and 1 not in counts.values():
-        within = [(first, part) for first, part in parts.items() if counts[first]]
-    if len(within) < 2:
-        yield where, clean
-    for name, part in within if len(within) > 1 else []:
-        yield f"{where}.{name}" if where else name, part
-
-
-def _convolutions(state: State) -> int:
-    return sum(value.ndim == 4 for value in state.values())
+    if len(parts) == 1 and all("." in name for name in state):  # a prefix of all names
+        ((first, inner),) = parts.items()
+        return {f"{first}.{name}": part for name, part in _split(inner).items()}
+    counts = {first: sum(value.ndim == 4 for value in part.values()) for first, part in parts.items()}
+    networks = {first: part for first, part in parts.items() if counts[first]}
+    return networks if all(counts[first] >= CONVOLUTIONS for first in networks) else {}
 
 
 def _described(content: Any) -> str:
