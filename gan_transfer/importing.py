@@ -82,7 +82,7 @@ def _get(where: str) -> Given:
     if where.startswith(_HUB):
         return _from_hub(where)
     path = Path(where).expanduser()
-    return Given(path, path.name)
+    return Given(path, printable(path.name))
 
 
 def _from_hub(where: str) -> Given:

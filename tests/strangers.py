@@ -74,7 +74,7 @@ def used(network: Any, x: Tensor) -> Any:
     with torch.no_grad():
         for n, p in enumerate(network.parameters()):
             scale = 0.1 if p.ndim == 4 else 0.3
-            p.add_(scale * torch.randn(p.shape, generator=seeded(n)))
+            p.copy_(scale * torch.randn(p.shape, generator=seeded(n)) + (p.ndim == 1))
         network.train()
         for _ in range(3):
             network(x)
@@ -88,10 +88,11 @@ def foreign(*networks: nn.Module, layout: str = "auto") -> Foreign:
 
 @torch.no_grad()
 def same_pictures(theirs: nn.Module, ours: nn.Module, latent_dim: int) -> bool:
-    """Whether two generators draw the same from the same latents, to 1e-6."""
-    z = torch.randn(6, latent_dim, generator=seeded(5))
-    wanted = theirs(z[:, :, None, None])
-    return bool(wanted.std() > 1e-3) and torch.allclose(ours(z), wanted, rtol=0, atol=1e-6)
+    """Whether two generators draw the same from the same latents, to 1e-6; in float64, as for logits."""
+    z = torch.randn(6, latent_dim, generator=seeded(5)).double()
+    wanted = copy.deepcopy(theirs).double()(z[:, :, None, None])
+    found = copy.deepcopy(ours).double()(z)
+    return bool(wanted.std() > 1e-3) and torch.allclose(found, wanted, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()

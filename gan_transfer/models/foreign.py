@@ -14,9 +14,11 @@ from typing import Literal, NamedTuple, TypeVar
 
 import torch
 
-from ..errors import WeightsError, did_you_mean
+from ..config import from_dict, to_dict
+from ..errors import RecipeError, WeightsError, did_you_mean
 from ..geometry import Layer, discriminator_layers, faults, generator_layers, level, sizes_down, sizes_up
 from ..recipe import Model
+from ..text import printable
 from .dcgan import Discriminator, Generator
 from .foreign_chain import Chain, Link
 from .weights import load_public_state, public_state
@@ -109,6 +111,7 @@ def convert(shown: str, chains: Sequence[Chain], layout: str = AUTO) -> Foreign:
     readings = {letter: _readings(shown, chain, layout) for letter, chain in by_letter.items()}
     chosen, notes = _choose(shown, by_letter, readings)
     model = _model(shown, by_letter, chosen)
+    _check(shown, model)
     g, d = by_letter.get("G"), by_letter.get("D")
     generator = _filled(Generator(model), g) if g else None
     discriminator = _filled(Discriminator(model), d) if d else None
@@ -141,7 +144,7 @@ def _unreadable(chain: Chain, layout: str) -> str:
     odd = next((link for link in inner if link.kernel not in usable), None)
     if odd:
         wanted = ", ".join(f"{size}x{size}" for size in sorted(usable))
-        return f"the {what}'s {odd.name}.weight has a kernel of {odd.kernel}x{odd.kernel}; wanted {wanted}"
+        return f"the {what}'s {printable(odd.name)}.weight has a kernel of {odd.kernel}x{odd.kernel}; wanted {wanted}"
     sizes = ", ".join(map(str, sorted({size for found in known for size in found.resolutions})))
     return f"the {what}'s kernels {kernels} are for no pictures of {sizes} pixels"
 
@@ -182,9 +185,11 @@ def _mark_of_mnist(chain: Chain) -> str:
     """What gives a network for 28 pixels away, though its shapes would do for 32; empty where nothing does."""
     threes = [link for link in chain.links if link.kernel == 3]
     if len(threes) == 1 and all(link.kernel == 4 for link in chain.links if link is not threes[0]):
-        return f"{threes[0].name} alone is 3x3, as between 4 and 7 pixels"
+        return f"{printable(threes[0].name)} alone is 3x3, as between 4 and 7 pixels"
     if chain.letter == "D" and _border_is_untrained(chain.links[-1]):
-        return f"the first row and column of {chain.links[-1].name} were never trained: there they see padding"
+        return (
+            f"the first row and column of {printable(chain.links[-1].name)} were never trained: there they see padding"
+        )
     return ""
 
 
@@ -246,6 +251,14 @@ def _model(shown: str, chains: dict[str, Chain], chosen: dict[str, Reading]) -> 
         layers_g=() if g == generator_layers(resolution, base, channels) else g,
         layers_d=() if d == discriminator_layers(resolution, base) else d,
     )
+
+
+def _check(shown: str, model: Model) -> None:
+    """See that the shape is one that a snapshot can have."""
+    try:
+        from_dict(Model, to_dict(model), "import")
+    except RecipeError as error:
+        raise WeightsError(f"{shown}: too large to be read: {'; '.join(str(error).splitlines())}") from None
 
 
 def _base(layers: Sequence[Layer], size: int) -> int:

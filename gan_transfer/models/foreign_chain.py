@@ -113,7 +113,7 @@ def _modules(state: State) -> dict[str, State]:
 def _add(links: list[Link], name: str, tensors: State) -> str | None:
     """Add a module to the chain, or say why it does not fit."""
     weight = tensors.get("weight")
-    if weight is not None and weight.ndim == 4 and tensors.keys() <= _CONV and weight.shape[2] == weight.shape[3]:
+    if weight is not None and weight.ndim == 4 and tensors.keys() <= _CONV and _is_square(weight):
         links.append(Link(name, tensors))
         return None
     if weight is not None and weight.ndim == 1 and tensors.keys() in (_NORM, _NORM - {"num_batches_tracked"}):
@@ -125,6 +125,10 @@ def _add(links: list[Link], name: str, tensors: State) -> str | None:
     kinds = {2: "a dense layer", 3: "a convolution in one dimension", 4: "not a plain convolution", 5: "one in three"}
     kind = "neither a convolution nor a batch norm with running statistics" if value.ndim < 2 else kinds.get(value.ndim)
     return f"{_named(name, leaf, value)} is {kind or 'no layer of a DCGAN'}"
+
+
+def _is_square(weight: Tensor) -> bool:
+    return weight.shape[2] == weight.shape[3] and weight.numel() > 0
 
 
 def _letter(links: Sequence[Link]) -> str:
@@ -177,13 +181,13 @@ def _wrong_tensor(chain: Chain) -> str | None:
             f"{printable(chain.links[spectral.index(True)].name)} has spectral norm, which is read in all of D's layers"
         )
     for link, width in zip(chain.links, chain.widths, strict=True):
-        of_width = [("bias", link.conv.get("bias")), *((key, link.norm.get(key)) for key in _NORM)]
-        for key, value in of_width:
-            if value is not None and key != "num_batches_tracked" and value.shape != (width,):
-                return f"{_named(link.name, key, value)} or its batch norm is not for {width} channels"
-        for key, value in (*link.conv.items(), *link.norm.items()):
-            if not value.isfinite().all():
-                return f"{_named(link.name, key, value)} or its batch norm holds values that are not finite"
+        wanted = {key: [width] for key in ("bias", *_NORM)} | {"num_batches_tracked": [], "weight_u": [width]}
+        wanted["weight_v"] = [link.weight.numel() // width]
+        for key, value in (*link.norm.items(), *link.conv.items()):
+            if not (key == "weight" and value.ndim == 4) and list(value.shape) != wanted[key]:
+                return f"{_named(link.name, key, value)}, or of its batch norm, is not for {width} channels"
+            if key != "num_batches_tracked" and not (value.is_floating_point() and value.isfinite().all()):
+                return f"{_named(link.name, key, value)}, or of its batch norm, holds values that are no finite numbers"
     return None
 
 

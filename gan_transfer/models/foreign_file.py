@@ -31,6 +31,7 @@ GET_AGAIN = "get the file again"
 
 _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"
 _BLOCKED = re.compile(r"GLOBAL ([\w.]+)")
+_HARMLESS = {"collections", "torch", "torch._utils"}  # what a file of weights calls
 _DEPTH = 5  # of dictionaries in dictionaries
 CONVOLUTIONS = 2
 """That make a part of a state a network of its own."""
@@ -113,7 +114,7 @@ def _check_archive(path: Path, head: bytes) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
         raise WeightsError(f"{_shown(path)} is a zip file of torch.save that is cut off; {GET_AGAIN}") from None
     if "constants.pkl" in names:
         raise WeightsError(f"{_shown(path)} is a TorchScript program, which is never run; {SAVE_STATE}")
@@ -147,11 +148,10 @@ def _blocked(path: Path, error: Exception) -> str | None:
     words: list[str] = []
     with open(path, "rb") as file, contextlib.suppress(ValueError, IndexError):
         for operation, argument, _ in pickletools.genops(file):
-            if operation.name == "GLOBAL":
-                return printable(str(argument).replace(" ", "."))
-            if operation.name == "STACK_GLOBAL":
+            if isinstance(argument, str):
+                words += argument.split() if operation.name == "GLOBAL" else [argument]
+            if operation.name in ("GLOBAL", "STACK_GLOBAL") and words[-2:][0] not in _HARMLESS:
                 return printable(".".join(words[-2:]))
-            words += [argument] if isinstance(argument, str) else []
     return None
 
 

@@ -50,6 +50,14 @@ def test_the_tutorials_pair_draws_and_judges_the_same(
     assert same_logits(d, found.discriminator, nc, resolution)
 
 
+def test_without_biases_pictures_and_logits_are_the_same_bit_for_bit() -> None:
+    g, d = tutorial_g(), tutorial_d()
+    found = foreign(g, d)
+    z, x = torch.randn(4, 100, generator=seeded(1)), pictures(3, 64)
+    assert torch.equal(found.generator(z), g(z[:, :, None, None]))  # type: ignore[misc]
+    assert torch.equal(found.discriminator(x), d.main[:-1](x).flatten())  # type: ignore[misc]
+
+
 def test_a_network_of_the_papers_shape_needs_no_layers_of_its_own() -> None:
     model = foreign(tutorial_g(ngf=8), tutorial_d(ndf=8)).model
     assert (model.base_channels, model.layers_g, model.layers_d) == (8, (), ())
@@ -263,8 +271,14 @@ def test_two_networks_that_are_no_pair_are_refused() -> None:
     )
 
 
+def test_a_latent_that_no_pair_has_is_refused_before_anything_is_written() -> None:
+    assert fault(generator(5000, [4, 4, 4], 3, [(4, 1, 0), *[(4, 2, 1)] * 3])) == (
+        "file.pth: too large to be read: import: latent_dim: wanted a whole number >= 1 and <= 4096; got 5000"
+    )
+
+
 def test_values_that_are_not_finite_are_refused() -> None:
     g = tutorial_g()
     with torch.no_grad():
         g.main[3].weight[0, 0, 0, 0] = float("nan")  # type: ignore[union-attr,index]
-    assert "main.3.weight [64, 32, 4, 4] or its batch norm holds values that are not finite" in fault(g)
+    assert "main.3.weight [64, 32, 4, 4], or of its batch norm, holds values that are no finite numbers" in fault(g)
