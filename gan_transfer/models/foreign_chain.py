@@ -186,7 +186,8 @@ def _wrong_tensor(chain: Chain) -> str | None:
         for key, value in (*link.norm.items(), *link.conv.items()):
             if not (key == "weight" and value.ndim == 4) and list(value.shape) != wanted[key]:
                 return f"{_named(link.name, key, value)}, or of its batch norm, is not for {width} channels"
-            if key != "num_batches_tracked" and not (value.is_floating_point() and value.isfinite().all()):
+            counted = key == "num_batches_tracked" and not value.is_complex()
+            if not counted and not (value.is_floating_point() and value.isfinite().all()):
                 return f"{_named(link.name, key, value)}, or of its batch norm, holds values that are no finite numbers"
     return None
 

@@ -271,6 +271,26 @@ def test_two_networks_that_are_no_pair_are_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("main.1.num_batches_tracked", torch.zeros(2, 2)),
+        ("main.1.running_var", torch.zeros(5)),
+        ("main.0.bias", torch.zeros(5)),
+        ("main.3.weight", torch.zeros(16, 8, 4, 4, dtype=torch.int32)),
+        ("main.3.weight", torch.zeros(16, 8, 4, 4, dtype=torch.complex64)),
+        ("main.3.weight", torch.zeros(16, 8, 0, 0)),
+        ("main.3.weight", torch.zeros(16, 8, 4, 3)),
+        ("main.99.scale", torch.zeros(())),
+        ("main", torch.zeros(())),
+    ],
+)
+def test_an_odd_tensor_is_refused_and_not_stumbled_over(name: str, value: torch.Tensor) -> None:
+    state = {**tutorial_g(ngf=4, count=4).state_dict(), name: value}
+    with pytest.raises(WeightsError, match="it is no DCGAN: "):
+        read_chain("it", state)
+
+
 def test_a_latent_that_no_pair_has_is_refused_before_anything_is_written() -> None:
     assert fault(generator(5000, [4, 4, 4], 3, [(4, 1, 0), *[(4, 2, 1)] * 3])) == (
         "file.pth: too large to be read: import: latent_dim: wanted a whole number >= 1 and <= 4096; got 5000"
