@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -39,12 +40,15 @@ def fault_line(
         origin: where each came from, by flat key.
         where: named in place of an origin for what was not given.
     """
-    names = [part for part in loc if isinstance(part, str)]  # a list is reported whole, not by its items
+    below = itertools.takewhile(lambda part: isinstance(part, str), loc)  # a list is reported whole, not by its items
+    names = [str(part) for part in below]
     key = ".".join(names)
     source = next((origin[other] for other in origin if overlap(key, other)), where)
     value: Any = data
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
+    if len(names) < len(loc):
+        kind = "item"
     if kind == "unexpected_keyword_argument":
         return f"{source}: {key}: unknown {'section' if isinstance(value, dict) else 'key'}; {_nearest(cls, names)}"
     wanted = _describe(annotation_of(cls, names))
@@ -92,7 +96,8 @@ def _describe(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(toml, arguments))}"
     if get_origin(annotation) in (list, tuple):
-        return f"a list, each {_describe(arguments[0])}"
+        fields = ", ".join(fields_of(arguments[0]))
+        return f"a list, each {f'a table of {fields}' if fields else _describe(arguments[0])}"
     if dataclasses.is_dataclass(annotation):
         return "a section"
     words = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}

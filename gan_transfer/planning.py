@@ -31,6 +31,9 @@ from .transfer.start import BlockStart
 
 T = TypeVar("T")
 
+TIED = ("resolution", "base_channels")
+"""Settings of a model that an imported pair's own layers hold for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BlockRow:
@@ -39,11 +42,13 @@ class BlockRow:
     Attributes:
         start: how the block began.
         frozen: whether it stays as it is.
+        learning_rate: 0 where it stays as it is.
         batch_norm: `batch` (statistics of each batch), `fixed`, or `-` without batch norm.
     """
 
     start: BlockStart
     frozen: bool
+    learning_rate: float
     batch_norm: str
 
 
@@ -107,7 +112,7 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = ""
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     made = Plan(recipe, origin, source, pair, chosen, frozen, eyes)
-    if any(frozen):  # only then is it worth building the networks here already
+    if any(frozen) or recipe.transfer.on_mismatch == "error":  # only then is it worth building the networks already
         _check_frozen(block_rows(made, *networks(made)))
     return made
 
@@ -160,23 +165,24 @@ def networks(plan: Plan) -> tuple[Generator, Discriminator, list[BlockStart]]:
     random = stream(plan.recipe.train.seed, "weights")
     if plan.pair is None:
         return start.from_scratch(plan.recipe.model, random)
-    return start.warm_start(plan.pair, plan.recipe.model, random)
+    return start.warm_start(plan.pair, plan.recipe.model, random, plan.recipe.transfer.on_mismatch)
 
 
 def block_rows(
     plan: Plan, generator: Generator, discriminator: Discriminator, rows: list[BlockStart]
 ) -> list[BlockRow]:
     """The layer table."""
-    by_letter: dict[str, tuple[Network, list[str]]] = {
-        "G": (generator, plan.frozen[0]),
-        "D": (discriminator, plan.frozen[1]),
+    by_letter: dict[str, tuple[Network, list[str], float]] = {
+        "G": (generator, plan.frozen[0], plan.recipe.optim.glr),
+        "D": (discriminator, plan.frozen[1], plan.recipe.optim.dlr),
     }
     table = []
     for row in rows:
-        network, names = by_letter[row.network]
+        network, names, rate = by_letter[row.network]
         frozen = row.block in names
         normalised = isinstance(network.blocks[row.block].norm, torch.nn.BatchNorm2d)
-        table.append(BlockRow(row, frozen, ("fixed" if frozen else "batch") if normalised else "-"))
+        batch_norm = ("fixed" if frozen else "batch") if normalised else "-"
+        table.append(BlockRow(row, frozen, 0.0 if frozen else rate, batch_norm))
     return table
 
 
@@ -250,12 +256,19 @@ def _open_data(recipe: Recipe) -> Source:
 
 
 def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) -> Recipe:
-    """A fine-tune takes the shape of its source pair, but for what the recipe or a flag asks for by name."""
+    """A fine-tune takes the shape of its source pair, but for what the recipe or a flag asks for by name.
+
+    An imported pair's own layers belong to its resolution and widths: asked for others, the rule builds the networks.
+    """
     if pair is None:
         return recipe
     taken: dict[str, Any] = {}
+    asked = [getattr(recipe.model, n) for n in TIED if origin.get(f"model.{n}", "default") != "default"]
+    theirs = [getattr(pair.model, n) for n in TIED if origin.get(f"model.{n}", "default") != "default"]
     for field in dataclasses.fields(Model):
         key = f"model.{field.name}"
+        if field.name.startswith("layers") and asked != theirs:
+            continue
         if origin.get(key, "default") == "default":
             taken[field.name] = getattr(pair.model, field.name)
             origin[key] = f"the pair {recipe.transfer.source}"

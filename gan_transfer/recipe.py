@@ -11,17 +11,19 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from . import config
+from . import config, geometry
 from .errors import RecipeError
 from .explain import toml
+from .geometry import Layer
 from .resources import resource_dir
 
 Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
 
-Resolution = Literal[16, 32, 64, 128, 256]
+Resolution = Literal[16, 28, 32, 64, 128, 256]
 Loss = Literal["non-saturating", "minimax", "hinge", "least-squares", "relativistic"]
 Crop = Literal["center", "celeba", "none"]
 Augmentation = Literal["color", "translation", "cutout"]
+Mismatch = Literal["error", "skip", "adapt"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,22 @@ class Model:
     """Normalisation in the discriminator; `batch` is the paper's."""
     dropout_d: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Dropout probability after the discriminator's LeakyReLUs; needs norm_d other than `batch`, or 0."""
+    bias: bool = False
+    """Biases in the convolutions at the picture and at the logit; with norm_d other than `batch` D has them anyway."""
+    layers_g: tuple[Layer, ...] = ()
+    """The generator's convolutions as `gan-transfer import` found them; empty: by the rule of base_channels."""
+    layers_d: tuple[Layer, ...] = ()
+    """The discriminator's, likewise."""
+
+    @property
+    def generator_layers(self) -> tuple[Layer, ...]:
+        """The generator's convolutions, from latent to picture."""
+        return self.layers_g or geometry.generator_layers(self.resolution, self.base_channels, self.channels)
+
+    @property
+    def discriminator_layers(self) -> tuple[Layer, ...]:
+        """The discriminator's convolutions, from picture to logit."""
+        return self.layers_d or geometry.discriminator_layers(self.resolution, self.base_channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +91,9 @@ class Transfer:
     """Generator blocks frozen, counted from the image (Zhao et al. 2020)."""
     freeze_g_latent: Annotated[int, Ge(0)] = 0
     """Generator blocks frozen, counted from the latent."""
+    on_mismatch: Mismatch = "adapt"
+    """Blocks of another shape than the source's: `adapt` turns what can be turned into it and draws the rest anew,
+    `skip` draws them all anew, `error` refuses."""
     recalibrate_batches: Annotated[int, Ge(1)] = 100
     """Batches over which a frozen block's batch-norm statistics are taken anew on the target."""
 
@@ -236,7 +257,8 @@ def check_together(recipe: Recipe, origin: dict[str, str], undecided: Collection
     if "model.norm_d" not in undecided:
         problems += _norm_faults(recipe)
     if "model.resolution" not in undecided:
-        problems += _freeze_faults(recipe.transfer, recipe.model.resolution)
+        problems += [f"model.{line}" for line in _layer_faults(recipe.model)]
+        problems += _freeze_faults(recipe.transfer, recipe.model)
     if problems:
         raise RecipeError("\n".join(f"{origin[problem.partition(':')[0]]}: {problem}" for problem in problems))
 
@@ -269,18 +291,23 @@ def _transfer_faults(transfer: Transfer) -> list[str]:
     return [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
 
 
-def _freeze_faults(transfer: Transfer, resolution: int) -> list[str]:
+def _layer_faults(model: Model) -> list[str]:
+    return geometry.faults(model.resolution, model.layers_g, model.layers_d)
+
+
+def _freeze_faults(transfer: Transfer, model: Model) -> list[str]:
     """More blocks frozen than the networks can spare."""
-    blocks = resolution.bit_length() - 2  # log2(resolution) - 1 in each network
+    in_g, in_d = len(model.generator_layers), len(model.discriminator_layers)
     lines = []
-    wanted = f"{blocks} blocks at {resolution} pixels; wanted at most {blocks - 1}"
-    if transfer.freeze_d_image >= blocks:
+    if transfer.freeze_d_image >= in_d:
+        wanted = f"{in_d} blocks at {model.resolution} pixels; wanted at most {in_d - 1}"
         lines.append(
             f"transfer.freeze_d_image: {transfer.freeze_d_image} frozen leave none of the discriminator's {wanted}"
         )
     image, latent = transfer.freeze_g_image, transfer.freeze_g_latent
-    if image + latent >= blocks:
+    if image + latent >= in_g:
         key = "freeze_g_image" if image else "freeze_g_latent"
         sides = f"{image} frozen on the image side and {latent} on the latent side"
-        lines.append(f"transfer.{key}: {sides} leave none of the generator's {wanted} together")
+        wanted = f"{in_g} blocks at {model.resolution} pixels; wanted at most {in_g - 1} together"
+        lines.append(f"transfer.{key}: {sides} leave none of the generator's {wanted}")
     return lines

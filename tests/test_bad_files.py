@@ -187,7 +187,7 @@ def test_a_configuration_that_does_not_fit_its_weights_is_refused(refused: Refus
         ("{", "pair/config.json is not the configuration of a pair"),
         ("[]", "pair/config.json is not the configuration of a pair"),
         ('{"format": 2, "model": {}}', "pair/config.json is of format 2; this version reads 1. Upgrade gan-transfer"),
-        ('{"format": 1, "model": {"resolution": 48}}', "wanted one of 16, 32, 64, 128, 256; got 48"),
+        ('{"format": 1, "model": {"resolution": 48}}', "wanted one of 16, 28, 32, 64, 128, 256; got 48"),
         ('{"format": 1, "model": {"norm": "batch"}}', "unknown key; did you mean 'norm_d'?"),
     ],
 )

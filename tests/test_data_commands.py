@@ -97,7 +97,7 @@ def test_near_duplicates_are_left_out_on_demand(cli: Cli, covers: Path, home: Pa
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (("--resolution", 63), "data pack: resolution: wanted one of 16, 32, 64, 128, 256; got 63"),
+        (("--resolution", 63), "data pack: resolution: wanted one of 16, 28, 32, 64, 128, 256; got 63"),
         (("--crop", "centre"), "data pack: crop: wanted"),
         (("--shard", "3/2"), "part '3/2' is not known; wanted i/n with i from 1 to n: --shard 2/8"),
     ],

@@ -82,12 +82,12 @@ def test_a_dry_run_prints_recipe_layers_pictures_speed_eta_and_disk(cli: Cli, ti
     assert 'source = "pair"  # --from pair' in done.out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.out.splitlines() if line.startswith("│")]
     assert rows == [
-        ["G g4", "4,160", "kept", "yes", "batch"],
-        ["G g8", "8,224", "kept", "yes", "batch"],
-        ["G g16", "768", "kept", "yes", "-"],
+        ["G g4", "4,160", "kept", "0.0002", "batch"],
+        ["G g8", "8,224", "kept", "0.0002", "batch"],
+        ["G g16", "768", "kept", "0.0002", "-"],
         ["D d8", "768", "kept", "frozen", "-"],
         ["D d4", "8,256", "kept", "frozen", "fixed"],
-        ["D d1", "512", "kept", "yes", "-"],
+        ["D d1", "512", "kept", "0.0002", "-"],
     ]
     assert re.search(r"^pictures +64 \(4\.0 epochs in 0\.256 kimg\)$", done.out, re.MULTILINE)
     assert re.search(r"^speed +\d+ img/s on cpu \(float32\), measured over 10 steps$", done.out, re.MULTILINE)

@@ -74,7 +74,7 @@ def test_a_fine_tune_may_change_channels_latent_and_resolution(cli: Cli, tiny: l
     run = finetune(cli, *tiny, *sets(shape), "--from", "pair", "--kimg", 0.016)
     starts = {block: start for block, (start, _) in block_rows(run).items()}
     assert (starts["g4"], starts["g8"], starts["g32"], starts["d16"], starts["d1"]) == (
-        "converted",
+        "adapted",
         "kept",
         "re-drawn",
         "re-drawn",
@@ -82,6 +82,27 @@ def test_a_fine_tune_may_change_channels_latent_and_resolution(cli: Cli, tiny: l
     )
     with Image.open(run / "reals.png") as sheet:
         assert sheet.size == (66, 66)
+
+
+def test_on_mismatch_decides_what_becomes_of_blocks_that_do_not_fit(cli: Cli, tiny: list[str], pair: Path) -> None:
+    words = [*tiny, "--set", "model.channels=1", "--from", "pair", "--kimg", 0.016]
+    adapted = finetune(cli, *words, "--outdir", "adapt")
+    skipped = finetune(cli, *words, "--on-mismatch", "skip", "--outdir", "skip")
+    assert (block_rows(adapted)["g16"], block_rows(skipped)["g16"]) == (("adapted", False), ("re-drawn", False))
+    done = cli(*FINETUNE, *words, "--on-mismatch", "error", "--outdir", "error")
+    (fault,) = done.faults
+    assert fault == (
+        "2 of 6 blocks do not fit: G g16 would be adapted 3 -> 1 channels; D d8 would be adapted 3 -> 1 channels. "
+        "Give --on-mismatch adapt, or skip, or ask for the shape of the source pair"
+    )
+    assert not Path("error").exists()
+
+
+def test_the_layer_table_tells_the_learning_rate_of_every_block(cli: Cli, tiny: list[str], pair: Path) -> None:
+    run = finetune(cli, *tiny, "--from", "pair", "--freeze-d-image", 1, "--glr", 1e-3, "--dlr", 1e-4, "--kimg", 0.016)
+    rows = json.loads((run / "blocks.json").read_text())
+    rates = {row["start"]["block"]: row["learning_rate"] for row in rows}
+    assert rates == {"g4": 1e-3, "g8": 1e-3, "g16": 1e-3, "d8": 0.0, "d4": 1e-4, "d1": 1e-4}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import gan_transfer
 
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
-    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"},
+    {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
+    | {"geometry"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
@@ -20,6 +21,7 @@ FLOORS = [
     {
         "runs",
         "notebook",
+        "importing",
         "monitor",
         "policies",
         "fakes",

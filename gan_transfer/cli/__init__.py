@@ -15,6 +15,7 @@ from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
 from .hub import download, publish
+from .imports import import_files
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -33,6 +34,7 @@ app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
 app.command("publish")(publish)
+app.command("import")(import_files)
 app.command("download")(download)
 
 app.add_typer(data.app, name="data")

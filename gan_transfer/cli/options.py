@@ -48,6 +48,10 @@ FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Fr
 PushTo = Annotated[
     str, typer.Option("--push-to", help="ORG/NAME on the Hub to publish to at the end; checked before training.")
 ]
+OnMismatch = Annotated[
+    str | None,
+    typer.Option("--on-mismatch", help="Blocks of another shape than the source's: adapt, skip (draw anew) or error."),
+]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 
@@ -60,6 +64,7 @@ KEYS = {
     "freeze_d_image": "transfer.freeze_d_image",
     "freeze_g_image": "transfer.freeze_g_image",
     "freeze_g_latent": "transfer.freeze_g_latent",
+    "on_mismatch": "transfer.on_mismatch",
     "glr": "optim.glr",
     "dlr": "optim.dlr",
     "mirror": "data.mirror",

@@ -21,6 +21,7 @@ def pretrain(
     batch: options.Batch = None,
     seed: options.Seed = None,
     source: options.From = None,
+    on_mismatch: options.OnMismatch = None,
     glr: options.Glr = None,
     dlr: options.Dlr = None,
     augment: options.Augment = None,
@@ -39,8 +40,8 @@ def pretrain(
     Example: gan-transfer pretrain imagenet --data folder:photos --kimg 500
     """
     flags = options.overrides(
-        data=data, kimg=kimg, batch=batch, seed=seed, source=source, glr=glr, dlr=dlr, augment=augment, mirror=mirror,
-        device=device, precision=precision, on_collapse=on_collapse, patience=patience,
+        data=data, kimg=kimg, batch=batch, seed=seed, source=source, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
+        augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     _go("pretrain", recipe, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
 
@@ -57,6 +58,7 @@ def finetune(
     freeze_d_image: options.FreezeDImage = None,
     freeze_g_image: options.FreezeGImage = None,
     freeze_g_latent: options.FreezeGLatent = None,
+    on_mismatch: options.OnMismatch = None,
     glr: options.Glr = None,
     dlr: options.Dlr = None,
     augment: options.Augment = None,
@@ -76,8 +78,8 @@ def finetune(
     """
     flags = options.overrides(
         data=data, source=source, kimg=kimg, batch=batch, seed=seed, freeze=freeze, freeze_d_image=freeze_d_image,
-        freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, glr=glr, dlr=dlr, augment=augment,
-        mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
+        freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
+        augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     _go("finetune", target, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
 

@@ -2,7 +2,8 @@
 
 A block is named after its network and the resolution that it puts out: `g4 g8 ... g64`, `d32 d16 d8 d4 d1`.
 Channels are tied to the resolution, not to the depth (512 at 4 x 4, 64 at 32 x 32 with base_channels 64),
-so that pairs of different resolutions share every block but the ones next to the image.
+so that pairs of different resolutions share every block but the ones next to the image. An imported network may
+have other convolutions; its blocks are named in the same way. See `gan_transfer.geometry`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..errors import WeightsError
+from ..geometry import Layer, faults, sizes_down, sizes_up
 from ..recipe import Model
 from .products import StridedConv, TransposedConv
 
@@ -69,16 +72,15 @@ class Generator(Network):
     """
 
     def __init__(self, model: Model) -> None:
-        sizes = [4 << k for k in range(int(math.log2(model.resolution)) - 1)]
-        blocks, entering = {}, model.latent_dim
-        for size in sizes:
+        _check(model)
+        layers, entering = model.generator_layers, model.latent_dim
+        blocks = {}
+        for layer, size in zip(layers, sizes_up(layers), strict=True):
             last = size == model.resolution
-            leaving = int(model.channels) if last else channels_at(size, model)
-            first = size == 4
-            conv = nn.ConvTranspose2d if first else TransposedConv
-            layer = conv(entering, leaving, 4, 1 if first else 2, 0 if first else 1, bias=False)
+            leaving = int(model.channels) if last else layer.channels
             norm = nn.Identity() if last else nn.BatchNorm2d(leaving)
-            blocks[f"g{size}"] = Block(layer, norm, nn.Tanh() if last else nn.ReLU(inplace=True))
+            conv = _conv_g(entering, leaving, layer, bias=last and model.bias)
+            blocks[f"g{size}"] = Block(conv, norm, nn.Tanh() if last else nn.ReLU(inplace=True))
             entering = leaving
         super().__init__(model, blocks)
 
@@ -98,15 +100,19 @@ class Discriminator(Network):
     """
 
     def __init__(self, model: Model) -> None:
-        sizes = [model.resolution >> k for k in range(1, int(math.log2(model.resolution)) - 1)]
-        blocks, entering = {}, int(model.channels)
-        for size in sizes:
-            leaving = channels_at(size, model)
-            first = size == sizes[0]
-            norm = nn.BatchNorm2d(leaving) if model.norm_d == "batch" and not first else nn.Identity()
-            blocks[f"d{size}"] = Block(_conv_d(entering, leaving, 2, 1, model), norm, _activation_d(model))
-            entering = leaving
-        blocks["d1"] = Block(_conv_d(entering, 1, 1, 0, model), nn.Identity(), nn.Identity())
+        _check(model)
+        layers, entering, before = model.discriminator_layers, int(model.channels), int(model.resolution)
+        blocks = {}
+        for layer, size in zip(layers, sizes_down(layers, model.resolution), strict=True):
+            first, last = before == model.resolution, size == 1
+            leaving = 1 if last else layer.channels
+            normed = model.norm_d == "batch" and not first and not last
+            bias = model.norm_d != "batch" or (model.bias and (first or last))
+            conv = _conv_d(entering, leaving, layer, before, bias=bias)
+            conv = spectral_norm(conv) if model.norm_d == "spectral" else conv
+            norm = nn.BatchNorm2d(leaving) if normed else nn.Identity()
+            blocks[f"d{size}"] = Block(conv, norm, nn.Identity() if last else _activation_d(model))
+            entering, before = leaving, size
         super().__init__(model, blocks)
 
     def forward(self, images: Tensor, with_features: bool = False) -> Any:
@@ -125,11 +131,6 @@ class Discriminator(Network):
 def probability(logits: Tensor) -> Tensor:
     """What the discriminator believes: logits [N] -> probability of being real, float32 [N] in [0, 1]."""
     return torch.sigmoid(logits.float())
-
-
-def channels_at(size: int, model: Model) -> int:
-    """Channels of the feature map that is `size` pixels wide; at least 4."""
-    return max(4, model.base_channels * 32 // size)
 
 
 def initialise(network: Network, generator: torch.Generator | None = None) -> None:
@@ -159,10 +160,26 @@ def initialise_block(block: Block, network: Network, generator: torch.Generator 
         block.norm.reset_running_stats()
 
 
-def _conv_d(entering: int, leaving: int, stride: int, padding: int, model: Model) -> nn.Module:
-    kind = StridedConv if stride == 2 else nn.Conv2d
-    conv = kind(entering, leaving, 4, stride, padding, bias=model.norm_d != "batch")
-    return spectral_norm(conv) if model.norm_d == "spectral" else conv
+def _check(model: Model) -> None:
+    if found := faults(model.resolution, model.layers_g, model.layers_d):
+        raise WeightsError(f"no networks can have this shape: {'; '.join(found)}. Get the pair again")
+
+
+def _conv_g(entering: int, leaving: int, layer: Layer, *, bias: bool) -> nn.Module:
+    if _is_plain(layer):
+        return TransposedConv(entering, leaving, 4, 2, 1, bias=bias)
+    shape = layer.kernel, layer.stride, layer.padding, layer.output_padding
+    return nn.ConvTranspose2d(entering, leaving, *shape, bias=bias)
+
+
+def _conv_d(entering: int, leaving: int, layer: Layer, before: int, *, bias: bool) -> nn.Module:
+    kind = StridedConv if _is_plain(layer) and before % 2 == 0 else nn.Conv2d
+    return kind(entering, leaving, layer.kernel, layer.stride, layer.padding, bias=bias)
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether it is the convolution that has fast products, on maps of even size."""
+    return (layer.kernel, layer.stride, layer.padding, layer.output_padding) == (4, 2, 1, 0)
 
 
 def _activation_d(model: Model) -> nn.Module:

@@ -30,6 +30,8 @@ class BlockLike(Protocol):
     @property
     def frozen(self) -> bool: ...
     @property
+    def learning_rate(self) -> float: ...
+    @property
     def batch_norm(self) -> str: ...
 
 
@@ -149,14 +151,14 @@ def tick_cells(line: dict[str, float], total_kimg: float) -> list[str]:
 
 
 def block_table(rows: Sequence[BlockLike]) -> Table:
-    """Blocks, parameters, how they began, whether they are frozen, and where their batch-norm statistics come from."""
-    table = Table("block", "parameters", "start", "trains", "batch norm", header_style="bold", title=None)
+    """Blocks, parameters, how they began, at what rate they learn, and where their batch-norm statistics come from."""
+    table = Table("block", "parameters", "start", "learning rate", "batch norm", header_style="bold", title=None)
     table.columns[1].justify = "right"
     for row in rows:
         begin = f"{row.start.start}: {row.start.detail}" if row.start.detail else row.start.start
-        trains = "[cyan]frozen[/]" if row.frozen else "yes"
+        rate = "[cyan]frozen[/]" if row.frozen else f"{row.learning_rate:g}"
         table.add_row(
-            f"{row.start.network} {row.start.block}", f"{row.start.parameters:,}", begin, trains, row.batch_norm
+            f"{row.start.network} {row.start.block}", f"{row.start.parameters:,}", begin, rate, row.batch_norm
         )
     return table
 

@@ -16,11 +16,12 @@ from ..models.dcgan import Block, Discriminator, Generator, Network, initialise
 from ..models.embedded import embedded
 from ..models.snapshot import CONFIG, DISCRIMINATOR, RECIPE
 from ..models.weights import Pair, load_generator, load_pair, load_public_state, public_state
-from ..recipe import Model
+from ..recipe import Mismatch, Model
 from ..text import reason
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights with which Pillow turns RGB into grey
 SNAPSHOTS = "snapshots"  # in a run folder
+DRAWN = "drawn"  # in the `config.json` of an imported pair: which network, G or D, is only drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,8 @@ class BlockStart:
         network: `G` or `D`.
         block: its name, `g4` ... `d1`.
         parameters: how many numbers it learns.
-        start: `kept`, `converted` or `re-drawn`.
-        detail: what was converted or drawn; empty for a block that was kept.
+        start: `kept`, `adapted` or `re-drawn`.
+        detail: what was adapted or drawn; empty for a block that was kept.
     """
 
     network: str
@@ -136,27 +137,44 @@ def from_scratch(model: Model, random: torch.Generator) -> tuple[Generator, Disc
     return generator, discriminator, rows
 
 
-def warm_start(pair: Pair, model: Model, random: torch.Generator) -> tuple[Generator, Discriminator, list[BlockStart]]:
+def warm_start(
+    pair: Pair, model: Model, random: torch.Generator, on_mismatch: Mismatch = "adapt"
+) -> tuple[Generator, Discriminator, list[BlockStart]]:
     """A pair of the wanted shape that begins with another pair's weights.
 
-    Tensors of equal shape are kept. Three kinds are converted: the block next to the image from 3 to 1 channels or
+    Tensors of equal shape are kept. Three kinds are adapted: the block next to the image from 3 to 1 channels or
     back, and the first generator block to another latent_dim. Everything else that does not fit is drawn anew.
-    Between resolutions the blocks of the same name are kept; see `gan_transfer.models.dcgan`.
+    Between resolutions the blocks of the same name are kept; see `gan_transfer.models.dcgan`. A network that
+    `gan-transfer import` drew as partner of an imported one has nothing to keep.
 
     Args:
         pair: the source.
         model: the wanted shape.
         random: for what has to be drawn.
+        on_mismatch: `skip` adapts nothing and draws what would be adapted; `error` wants every block kept.
+
+    Raises:
+        WeightsError: `on_mismatch` is `error` and a block does not fit; lists all of them.
     """
-    generator, discriminator, _ = from_scratch(model, random)
+    generator, discriminator, drawn = from_scratch(model, random)
     rows = []
     for letter, source, target in (("G", pair.generator, generator), ("D", pair.discriminator, discriminator)):
-        rows += _transplant(letter, source, target)
+        if letter == pair.info.get(DRAWN):
+            rows += [row for row in drawn if row.network == letter]
+        else:
+            rows += _transplant(letter, source, target, exact=on_mismatch == "skip")
+    unfit = [row for row in rows if row.start != "kept"]
+    if unfit and on_mismatch == "error":
+        told = "; ".join(f"{row.network} {row.block} would be {row.start} {row.detail}".rstrip() for row in unfit)
+        raise WeightsError(
+            f"{len(unfit)} of {len(rows)} blocks do not fit: {told}. "
+            "Give --on-mismatch adapt, or skip, or ask for the shape of the source pair"
+        )
     return generator, discriminator, rows
 
 
-def _transplant(letter: str, source: Network, target: Network) -> list[BlockStart]:
-    """Move what fits from one network into the other, block by block."""
+def _transplant(letter: str, source: Network, target: Network, exact: bool) -> list[BlockStart]:
+    """Move what fits from one network into the other, block by block; nothing is adapted where `exact` is wanted."""
     old, new = _state_for(target, source), public_state(target)
     rows = []
     for block in target.blocks:
@@ -173,8 +191,11 @@ def _transplant(letter: str, source: Network, target: Network) -> list[BlockStar
         if _loses_batch_norm(block, source, target):
             details.append("batch norm folded in")
         details += [f"{part} dropped" for part in dropped] + [f"{part} drawn" for part in drawn]
+        if details and exact:
+            rows.append(_row(letter, target, block, "re-drawn"))
+            continue
         new |= {name: value for name, (value, _) in begun.items() if value is not None}
-        rows.append(_row(letter, target, block, "converted" if details else "kept", "; ".join(details)))
+        rows.append(_row(letter, target, block, "adapted" if details else "kept", "; ".join(details)))
     load_public_state(target, new)
     _settle_spectral_norm(target)
     return rows
@@ -219,10 +240,10 @@ def _parts(names: Iterable[str]) -> list[str]:
 
 
 def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target: Network) -> tuple[Tensor | None, str]:
-    """The value that a tensor begins with (None: it stays drawn), and how it was converted (empty: kept)."""
+    """The value that a tensor begins with (None: it stays drawn), and how it was adapted (empty: kept)."""
     if old is None:
         return None, ""
-    block = name.split(".")[0]
+    block, first = name.split(".")[0], next(iter(target.blocks))
     at_image = block in (_image_block(source), _image_block(target))
     both_at_image = block == _image_block(source) == _image_block(target)
     if name.endswith("conv.weight") and both_at_image and old.shape[1] != new.shape[1]:
@@ -231,7 +252,9 @@ def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target
         return (value, how) if value.shape == new.shape else (None, "")
     if old.shape == new.shape and not (at_image and not both_at_image and name.endswith("conv.weight")):
         return old, ""
-    if name == "g4.conv.weight" and old.shape[1:] == new.shape[1:]:
+    if both_at_image and isinstance(target, Generator) and name.endswith("conv.bias"):
+        return _channels(old[None, :, None, None], len(new), into_image=True).flatten(), ""  # told with its weights
+    if isinstance(target, Generator) and name == f"{first}.conv.weight" and old.shape[1:] == new.shape[1:]:
         rows = min(len(old), len(new))
         drawn = f", {len(new) - rows} rows drawn" if rows < len(new) else ""
         return torch.cat([old[:rows], new[rows:]]), f"latent_dim {len(old)} -> {len(new)}, {rows} rows kept{drawn}"

@@ -25,6 +25,7 @@ class Start:
 class Row:
     start: Start = Start()
     frozen: bool = False
+    learning_rate: float = 2e-4
     batch_norm: str = "-"
 
 
@@ -155,17 +156,17 @@ def test_talk_keeps_brackets_and_long_lines_whole() -> None:
     assert out.getvalue() == f"{text}\n"
 
 
-def test_the_layer_table_tells_blocks_parameters_start_freezing_and_batch_norm() -> None:
+def test_the_layer_table_tells_blocks_parameters_start_freezing_learning_rate_and_batch_norm() -> None:
     rows = [
         Row(Start(), frozen=True),
-        Row(Start(block="d16", parameters=131072, start="converted", detail="3 -> 1 channels"), batch_norm="batch"),
+        Row(Start(block="d16", parameters=131072, start="adapted", detail="3 -> 1 channels"), batch_norm="batch"),
     ]
     out = io.StringIO()
     Console(file=out, width=120).print(block_table(rows))
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines() if "│" in line]
     assert cells == [
         ["D d32", "3,072", "kept", "frozen", "-"],
-        ["D d16", "131,072", "converted: 3 -> 1 channels", "yes", "batch"],
+        ["D d16", "131,072", "adapted: 3 -> 1 channels", "0.0002", "batch"],
     ]
 
 

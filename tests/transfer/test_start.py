@@ -1,4 +1,4 @@
-"""Warm start: what is kept is bit for bit the source's, what is converted means the same, the rest is told."""
+"""Warm start: what is kept is bit for bit the source's, what is adapted means the same, the rest is told."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_three_colours_to_grey_keep_what_the_discriminator_says_of_grey_pictures
         pictures = grey(5)
         wanted = pair.discriminator(pictures.expand(-1, 3, -1, -1))
         torch.testing.assert_close(discriminator.eval()(pictures), wanted, rtol=1e-4, atol=1e-5)
-        assert started(rows)["d8"] == "converted: 3 -> 1 channels"
+        assert started(rows)["d8"] == "adapted: 3 -> 1 channels"
 
 
 def test_three_colours_to_grey_make_the_generator_draw_the_luma() -> None:
@@ -126,7 +126,7 @@ def test_three_colours_to_grey_make_the_generator_draw_the_luma() -> None:
     luma = sum(weight * colours[:, channel] for channel, weight in enumerate(LUMA))
     assert isinstance(luma, Tensor)
     torch.testing.assert_close(generator.eval()(z)[:, 0].atanh(), luma, rtol=1e-4, atol=1e-4)
-    assert started(rows)["g16"] == "converted: 3 -> 1 channels"
+    assert started(rows)["g16"] == "adapted: 3 -> 1 channels"
 
 
 def test_grey_to_three_colours_draws_and_judges_grey_pictures_as_before() -> None:
@@ -137,14 +137,14 @@ def test_grey_to_three_colours_draws_and_judges_grey_pictures_as_before() -> Non
     pictures = grey(5)
     found = discriminator.eval()(pictures.expand(-1, 3, -1, -1))
     torch.testing.assert_close(found, pair.discriminator(pictures), rtol=1e-4, atol=1e-5)
-    assert {block for block, how in started(rows).items() if how == "converted: 1 -> 3 channels"} == {"g16", "d8"}
+    assert {block for block, how in started(rows).items() if how == "adapted: 1 -> 3 channels"} == {"g16", "d8"}
 
 
 @pytest.mark.parametrize("norm_d", NORMS)
 def test_a_change_of_channels_leaves_all_other_blocks(norm_d: str) -> None:
     pair = source_pair(shaped(norm_d=norm_d))
     generator, discriminator, rows = warm_start(pair, shaped(norm_d=norm_d, channels=1), seeded(1))
-    assert [row.start for row in rows] == ["kept", "kept", "converted", "converted", "kept", "kept"]
+    assert [row.start for row in rows] == ["kept", "kept", "adapted", "adapted", "kept", "kept"]
     assert of_blocks(generator, "g4", "g8") == equal_tensors(generator, pair.generator)
     learned = {name for name in of_blocks(discriminator, "d4", "d1") if not name.endswith(("_u", "_v"))}
     assert learned <= equal_tensors(discriminator, pair.discriminator)
@@ -159,7 +159,7 @@ def test_another_latent_keeps_the_first_rows_of_the_first_block(latent_dim: int,
     assert torch.equal(new[:kept], old[:kept])
     assert new[kept:].isfinite().all()
     drawn = f", {latent_dim - kept} rows drawn" if latent_dim > kept else ""
-    assert started(rows)["g4"] == f"converted: latent_dim 8 -> {latent_dim}, {kept} rows kept{drawn}"
+    assert started(rows)["g4"] == f"adapted: latent_dim 8 -> {latent_dim}, {kept} rows kept{drawn}"
     assert {row.start for row in rows if row.block != "g4"} == {"kept"}
 
 
@@ -180,6 +180,62 @@ def test_between_resolutions_the_inner_blocks_are_kept(norm_d: str, old: int, ne
     assert kept == {"g4", "g8", "g16", "d8", "d4", "d1"}
     assert {row.start for row in rows if row.block not in kept} == {"re-drawn"}
     assert equal_tensors(generator, pair.generator) == of_blocks(generator, "g4", "g8", "g16")
+
+
+def test_skip_adapts_nothing_and_draws_what_would_be_adapted() -> None:
+    pair = source_pair()
+    model = shaped(channels=1, latent_dim=12)
+    generator, discriminator, rows = warm_start(pair, model, seeded(1), "skip")
+    assert started(rows) == {
+        "g4": "re-drawn",
+        "g8": "kept",
+        "g16": "re-drawn",
+        "d8": "re-drawn",
+        "d4": "kept",
+        "d1": "kept",
+    }
+    drawn = from_scratch(model, seeded(1))
+    assert equal_tensors(generator, pair.generator) == of_blocks(generator, "g8")
+    assert of_blocks(generator, "g4", "g16") <= equal_tensors(generator, drawn[0])
+    assert of_blocks(discriminator, "d8") <= equal_tensors(discriminator, drawn[1])
+
+
+def test_skip_folds_no_norm_and_draws_no_part_of_a_block() -> None:
+    _, _, rows = warm_start(source_pair(), shaped(norm_d="none"), seeded(1), "skip")
+    assert {row.start for row in rows if row.network == "D"} == {"re-drawn"}
+    assert {row.detail for row in rows} == {""}
+
+
+def test_error_refuses_a_pair_that_does_not_fit_and_lists_the_blocks() -> None:
+    _, _, rows = warm_start(source_pair(), TINY, seeded(1), "error")
+    assert {row.start for row in rows} == {"kept"}
+    with pytest.raises(WeightsError) as caught:
+        warm_start(source_pair(), shaped(channels=1, resolution=32), seeded(1), "error")
+    assert str(caught.value) == (
+        "4 of 8 blocks do not fit: G g16 would be re-drawn; G g32 would be re-drawn; D d16 would be re-drawn; "
+        "D d8 would be re-drawn. Give --on-mismatch adapt, or skip, or ask for the shape of the source pair"
+    )
+
+
+@pytest.mark.parametrize("letter", ["G", "D"])
+def test_a_network_that_was_only_drawn_as_a_partner_is_drawn_again(letter: str) -> None:
+    pair = dataclasses.replace(source_pair(), info={"drawn": letter})
+    _, _, rows = warm_start(pair, TINY, seeded(1))
+    assert {row.start for row in rows if row.network == letter} == {"re-drawn"}
+    assert {row.start for row in rows if row.network != letter} == {"kept"}
+
+
+def test_biases_at_the_picture_are_adapted_with_its_channels() -> None:
+    pair = source_pair(shaped(bias=True))
+    generator, _, rows = warm_start(pair, shaped(bias=True, channels=1), seeded(1))
+    z = torch.randn(5, 8, generator=seeded(2))
+    colours = pair.generator(z).atanh()
+    luma = sum(weight * colours[:, channel] for channel, weight in enumerate(LUMA))
+    assert isinstance(luma, Tensor)
+    torch.testing.assert_close(generator.eval()(z)[:, 0].atanh(), luma, rtol=1e-4, atol=1e-4)
+    back, _, _ = warm_start(Pair(generator, pair.discriminator, {}), shaped(bias=True), seeded(1))
+    torch.testing.assert_close(back.eval()(z), generator(z).expand(-1, 3, -1, -1))
+    assert started(rows)["g16"] == "adapted: 3 -> 1 channels"
 
 
 def test_nothing_of_a_re_drawn_block_comes_from_the_source() -> None:
