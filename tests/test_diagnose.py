@@ -266,7 +266,7 @@ NETWORK = ("--network", "builtin", "--data", "reals")
         ((*NETWORK, "-n", 95), "Invalid value for '-n': "),
         ((*NETWORK, "--output", "none/x.json"), "--output none/x.json: no such folder; make it with mkdir -p none"),
         ((*NETWORK, "--output", "reals"), "--output reals is a folder, wanted a file: --output reals/diagnosis.json"),
-        (("--network", "gone", "--data", "reals"), "no pair at 'gone': no such folder; wanted builtin, a snapshot"),
+        (("--network", "gone", "--data", "reals"), "no pair at 'gone': no such folder; wanted builtin, hf:ORG/NAME"),
         (("--network", "builtin", "--data", "gone"), "data path 'gone' does not exist; give a folder or a .zip"),
     ],
 )

@@ -28,6 +28,9 @@ MODELS = Kind("", WeightsError, "or take builtin, a snapshot folder or a run fol
 
 _WHERE = re.compile(r"(?P<repo>[^/@:]+/[^/@:]+)(@(?P<revision>.+))?")
 _COMMIT = re.compile("[0-9a-f]{40}")
+FOREIGN = (".pth", ".pt", ".ckpt", ".th", ".safetensors")
+"""Endings of files that `gan-transfer import` may read."""
+
 _TOLD = 8  # files that a message names
 
 
@@ -134,9 +137,13 @@ def _check_kind(address: Address, names: Iterable[str]) -> None:
     if not lacking:
         return
     told = ", ".join(map(printable, sorted(names)[:_TOLD])) + " ..." * (len(names) > _TOLD)
+    weights = [printable(name) for name in sorted(names) if name.endswith(FOREIGN)]
+    advice = f"Pairs are listed at {constants.ENDPOINT}/models?library=gan-transfer"
+    if weights:
+        advice = f"Other projects' DCGANs are read by: gan-transfer import {address}:{weights[0]}"
     raise WeightsError(
         f"{address} is not a pair of gan-transfer: it has no {' and no '.join(lacking)} (it holds: "
-        f"{told or 'nothing'}). Pairs are listed at {constants.ENDPOINT}/models?library=gan-transfer"
+        f"{told or 'nothing'}). {advice}"
     )
 
 

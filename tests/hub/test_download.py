@@ -192,6 +192,11 @@ def test_what_is_no_pair_is_told_with_what_it_holds(hub: HubServer, pair: Path) 
     )
     hub.add_repo("some/empty")
     assert "(it holds: nothing)" in refusal("hf:some/empty")
+    hub.add_repo("some/tutorial", {"README.md": b"", "netG.pth": b""})
+    assert refusal("hf:some/tutorial").endswith(
+        "(it holds: README.md, netG.pth). Other projects' DCGANs are read by: "
+        "gan-transfer import hf:some/tutorial:netG.pth"
+    )
     hub.add_repo("some/many", {f"{number}.bin": b"" for number in range(20)})
     assert "0.bin, 1.bin, 10.bin, 11.bin, 12.bin, 13.bin, 14.bin, 15.bin ...)" in refusal("hf:some/many")
     assert got(hub) == []
