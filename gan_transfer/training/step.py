@@ -168,7 +168,7 @@ def spread(features: Tensor) -> Tensor:
     The cosines of all pairs sum up to the squared length of the sum of the unit vectors, so no table is needed.
     """
     count, rows = len(features), features.float()
-    together = rows.norm(dim=1).clamp_min(1e-12).reciprocal() @ rows
+    together: Tensor = rows.norm(dim=1).clamp_min(1e-12).reciprocal() @ rows
     return 1 - (together.square().sum() - count) / (count * (count - 1))
 
 
