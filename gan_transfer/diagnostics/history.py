@@ -82,8 +82,12 @@ class Alarm:
 
 
 def best(looks: Sequence[Entry]) -> Entry | None:
-    """The fit look with the lowest KID, of equal ones the first; None while there is none."""
-    return min((look for look in looks if look.fit), key=lambda look: look.kid, default=None)
+    """The fit look with the lowest KID, of equal ones the first; while there is none, such an untrained one; else None.
+
+    A collapsed or memorised generator is never the best, however low its KID.
+    """
+    kept = [look for look in looks if look.fit] or [look for look in looks if look.state is State.UNTRAINED]
+    return min(kept, key=lambda look: look.kid, default=None)
 
 
 def alarm(looks: Sequence[Entry]) -> Alarm | None:
@@ -122,7 +126,7 @@ def sound(looks: Sequence[Entry]) -> bool:
 def stalled(looks: Sequence[Entry], patience: int) -> bool:
     """Whether the best look lies `patience` looks or more behind the newest one; never while no look is fit."""
     top = best(looks)
-    return top is not None and len(looks) - 1 - list(looks).index(top) >= patience
+    return top is not None and top.fit and len(looks) - 1 - list(looks).index(top) >= patience
 
 
 def _worse(look: Entry, top: Entry, times: float) -> bool:

@@ -106,12 +106,13 @@ class Null:
 
     def critical(self, level: float) -> float:
         """The value beyond which the p-value is at most `level`."""
-        rank = int(level * (len(self.values) + 1)) - 1
+        ordered = self.values.sort(descending=True).values.tolist()
+        rank = int(level * (len(ordered) + 1)) - 1
         if rank >= COUNTED:
-            return float(self.values.sort(descending=True).values[rank])
-        third = self.skewness / 6
-        root = 1 + third * (-_normal_quantile(level) - third)
-        return self.mean + self.sd * (root**3 - 1) / (3 * third)
+            return float(ordered[rank])
+        third, quantile = self.skewness / 6, -float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+        tail = self.mean + self.sd * ((1 + third * (quantile - third)) ** 3 - 1) / (3 * third)
+        return float(max(min(tail, ordered[rank] if rank >= 0 else math.inf), ordered[COUNTED - 1]))
 
     def _tail(self, value: float) -> float:
         third = self.skewness / 6
@@ -169,11 +170,8 @@ class Yardstick:
         """Occupancy, spread and duplicates of the pool's first `size` reals in this order against the others."""
         first, rows = self.pool[order[: self.size]], order[self.size :]
         spread = math.log(vendi(self.pool[rows[: self.size]]) / vendi(first))
-        return (
-            self._missing(first, rows, self.modes[order[: self.size]]),
-            spread,
-            near_duplicates(first, self.threshold).share,
-        )
+        occupied = self._missing(first, rows, self.modes[order[: self.size]])
+        return occupied, spread, near_duplicates(first, self.threshold).share
 
     def _missing(self, fakes: Tensor, rows: Tensor, modes: Tensor | None = None) -> float:
         occupied = shares(self.modes[rows], self.books.shape[1])
@@ -296,7 +294,3 @@ def _split_distances(bare: Yardstick, members: Tensor) -> list[float]:
     across = table.sum(0) @ first - within
     others = table.sum() - within - 2 * across
     return list((within / (n * (n - 1)) + others / (m * (m - 1)) - 2 * across / (n * m)).tolist())
-
-
-def _normal_quantile(share: float) -> float:
-    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))

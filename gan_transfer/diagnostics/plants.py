@@ -108,7 +108,7 @@ def few_distinct(count: int, distinct: int, random: torch.Generator) -> Tensor:
 
 
 def with_twins(count: int, share: float, random: torch.Generator) -> Tensor:
-    """Which picture each of `count` shows, when a share of them repeat another one: int64 [count]."""
+    """Which picture each of `count` shows, when a share of them, at most half, repeat another one: int64 [count]."""
     repeats = math.floor(share * count)
     firsts = torch.arange(count - repeats)
     again = torch.randperm(len(firsts), generator=random)[:repeats]

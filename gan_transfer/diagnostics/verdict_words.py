@@ -81,7 +81,7 @@ class Verdict:
         repeats: which fakes repeat another one.
         kid: unbiased squared MMD times 1000, with KID's kernel.
         kid_floor: that of reals against reals would be below this in 95 of 100 cases.
-        precision: share of fakes within the balls of the reals.
+        precision: share of fakes within the balls of the reals, but for the largest tenth of these.
         fakes: how many were compared.
         reals: how many they were compared with.
         alpha: chance of a false alarm over all looks.

@@ -59,15 +59,17 @@ def plot_curves(stats: Path, destination: Path, looks: Lines = (), events: Lines
 
 
 def _plot_looks(axes: Any, looks: Lines) -> None:
-    """KID on a logarithmic axis, and on the right the Vendi ratio."""
+    """KID, and on the right the Vendi ratio."""
     kimg = [line["kimg"] for line in looks]
     extractor = looks[-1]["extractor"]
     (low,) = axes.plot(kimg, [line["kid_x1000"] for line in looks], "o-", markersize=3, linewidth=1)
     low.set_label("KID x 1000, left")
-    axes.set(ylabel=f"KID x 1000 ({extractor})", yscale="symlog", ylim=(0, None))
+    axes.set(ylabel=f"KID x 1000 ({extractor})")
     right = axes.twinx()
     right.plot(kimg, [line["vendi_ratio"] for line in looks], "s-", color="tab:orange", markersize=3, linewidth=1)
-    right.set(ylabel="Vendi ratio", ylim=(0, None))
+    right.set_ylabel("Vendi ratio")
+    for side in (axes, right):
+        side.set_ylim(bottom=min(0, side.get_ylim()[0]))
     axes.plot(
         [], [], "s-", color="tab:orange", markersize=3, linewidth=1, label="Vendi score of the fakes / the reals, right"
     )

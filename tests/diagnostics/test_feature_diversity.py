@@ -111,7 +111,7 @@ def test_divergence_and_missing_mass_and_deficit_are_those_of_naive_sums() -> No
         middle = (a + b) / 2
         divergence += sum(part * math.log(part / middle) for part in (a, b) if part) / 2
         missed += max(a - b, 0)
-        holes += a * max(1 - b / a, 0) ** 2 if a else 0
+        holes += a * max(1 - b / a, 0) ** 3 if a else 0
     assert diversity.jensen_shannon(p, q) == pytest.approx(divergence / 4)
     assert diversity.missing_mass(p, q) == pytest.approx(missed / 4)
     assert diversity.deficit(p, q) == pytest.approx(holes / 4)
@@ -158,9 +158,32 @@ def test_the_principal_space_holds_the_largest_eigenvalues_of_the_covariance() -
 
 def test_displacement_is_one_for_a_shift_of_one_standard_deviation() -> None:
     features = mixture(100, 0)
-    assert diversity.displacement(features + features.std(0), features) == pytest.approx(1, rel=1e-4)
-    assert diversity.allowance(features + 0.3 * features.std(0), features) == pytest.approx(0.09, rel=1e-3)
-    assert diversity.allowance(features + 100, features) == diversity.MOST_ALLOWED
+    found = [diversity.displacement(features + shift * features.std(0), features) for shift in (0, 1)]
+    assert found == pytest.approx([0, 1], rel=1e-4)
+
+
+def test_fakes_that_chance_displaces_are_compared_as_they_are_and_nothing_is_allowed_them() -> None:
+    reals, fakes = mixture(100, 0), mixture(50, 1)
+    fakes += reals.mean(0) - fakes.mean(0) + math.sqrt(0.99 * diversity.BY_CHANCE * 0.03) * reals.std(0)
+    moved, allowed = diversity.compared(fakes, reals)
+    assert moved is fakes
+    assert allowed == 0
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 1.0, 3.0])
+def test_the_more_fakes_are_displaced_beyond_chance_the_nearer_they_are_to_aligned_ones(part: float) -> None:
+    reals, fakes = mixture(100, 0), 0.7 * mixture(50, 1)
+    beyond = part * (diversity.BY_FAULT - diversity.BY_CHANCE) * 0.03  # chance: 1 / 50 + 1 / 100
+    apart = diversity.BY_CHANCE * 0.03 + beyond
+    fakes += reals.mean(0) - fakes.mean(0) + math.sqrt(apart) * reals.std(0)
+    moved, allowed = diversity.compared(fakes, reals)
+    weight = min(part, 1)
+    assert torch.allclose(moved, (1 - weight) * fakes + weight * diversity.aligned(fakes, reals), atol=1e-3)
+    assert allowed == pytest.approx(min(diversity.SHIFT_COST * beyond, diversity.MOST_ALLOWED), rel=1e-3)
+
+
+def test_no_displacement_excuses_more_than_the_most() -> None:
+    assert diversity.compared(mixture(100, 0) + 100, mixture(100, 0))[1] == diversity.MOST_ALLOWED
 
 
 def test_aligned_fakes_have_the_mean_and_within_a_factor_of_two_the_spread_of_the_reals() -> None:
@@ -182,6 +205,27 @@ def test_lost_modes_are_missed_and_what_happens_to_all_pictures_alike_is_not() -
     )
     assert max(whole, pale, shifted) < 0.1
     assert halved > 0.25
+
+
+def test_the_occupancy_statistic_is_the_deficit_of_the_compared_fakes_less_what_they_are_allowed() -> None:
+    reals = mixture(600, 0)
+    books = torch.stack([k_means(reals, 40, seeded(seed)) for seed in range(2)])
+    occupied = diversity.occupancy(reals, books)
+    for fakes in (mixture(300, 1), 0.8 * mixture(300, 1) + 0.2):
+        moved, allowed = diversity.compared(fakes, reals)
+        expected = diversity.deficit(occupied, diversity.occupancy(moved, books)) - allowed
+        assert diversity.missing_modes(fakes, reals, books, occupied) == pytest.approx(expected)
+
+
+def test_known_modes_stand_for_fakes_as_they_are_and_are_not_those_of_moved_ones() -> None:
+    reals, fakes = mixture(600, 0), mixture(300, 1)
+    books = torch.stack([k_means(reals, 40, seeded(seed)) for seed in range(2)])
+    occupied, wrong = diversity.occupancy(reals, books), torch.zeros(300, 2, dtype=torch.int64)
+    for pictures, kept in {fakes: True, fakes + 1: False}.items():
+        assert (diversity.compared(pictures, reals)[0] is pictures) == kept
+        unknown = diversity.missing_modes(pictures, reals, books, occupied)
+        assert diversity.missing_modes(pictures, reals, books, occupied, nearest_center(pictures, books)) == unknown
+        assert (diversity.missing_modes(pictures, reals, books, occupied, wrong) == unknown) != kept
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.8, 0.9])

@@ -90,7 +90,9 @@ def test_the_alarm_tells_what_was_lost_in_words() -> None:
 def test_the_best_look_is_the_fit_one_with_the_lowest_kid() -> None:
     looks = run("u100 c200 w400 m50 h350 p350 w360")
     assert best(looks) is looks[4]
-    assert best(run("u100 c200 m50")) is None
+    assert best(run("c200 m50")) is None
+    young = run("u100 c50 u90")
+    assert best(young) is young[2]
 
 
 def test_a_look_is_sound_if_it_is_fit_and_about_as_good_as_the_best() -> None:

@@ -11,10 +11,14 @@ import torch
 from mixtures import drawn, mixture, noise
 from torch import Tensor
 
-from gan_transfer.diagnostics.diversity import TWIN_RANK, twin_ratios, vendi
+from gan_transfer.diagnostics.diversity import TWIN_RANK, nearest_center, occupancy, twin_ratios, vendi
 from gan_transfer.diagnostics.nulls import (
+    BOOKS,
+    COUNTED,
+    FAR,
     LEAST_HELD_OUT,
     LEAST_REALS,
+    MODES,
     SPLITS,
     Comparison,
     Null,
@@ -55,8 +59,24 @@ def naive_kernel_distance(a: Tensor, b: Tensor) -> float:
 
 def test_a_p_value_counts_the_splits_beyond_the_value_and_the_value_itself() -> None:
     null = Null(torch.arange(99, dtype=torch.float64))
-    assert [null.p_value(value) for value in (-1.0, 0.0, 49.0, 98.0)] == [1, 1, 0.51, 0.02]
+    counted = (-1.0, 0.0, 49.0, 99.0 - COUNTED)
+    assert [null.p_value(value) for value in counted] == [1, 1, 0.51, (1 + COUNTED) / 100]
     assert (null.mean, null.sd) == (49, pytest.approx(statistics.stdev(range(99))))
+
+
+def test_where_few_splits_reach_a_value_the_tail_stands_in_but_never_says_more_than_the_count() -> None:
+    outlier = Null(torch.cat([normal().values, torch.tensor([25.0], dtype=torch.float64)]))
+    assert outlier.p_value(25.0) < 1e-6  # 2 / 1001 by counting, but no normal law goes ten deviations far
+    short = Null(torch.arange(SPLITS, dtype=torch.float64))  # no value as far as the tail of any gamma law
+    assert [short.p_value(SPLITS - 1.0 - rank) for rank in range(3)] == pytest.approx([k / 301 for k in (2, 3, 4)])
+
+
+@pytest.mark.parametrize("null", [normal(), Null(torch.arange(SPLITS).double()), Null(normal().values.exp())])
+def test_a_larger_value_never_has_a_larger_p_value(null: Null) -> None:
+    low, high = float(null.values.min()), float(null.values.max())
+    places = torch.linspace(low - 1, high + 1, 2000).tolist() + null.values.tolist()
+    p_values = [null.p_value(value) for value in sorted(places)]
+    assert p_values == sorted(p_values, reverse=True)
 
 
 @pytest.mark.parametrize("places", [4.0, 5.0, 6.0])
@@ -84,7 +104,8 @@ def test_a_level_shared_out_over_many_looks_is_kept_by_a_skew_statistic() -> Non
 
 @pytest.mark.parametrize("level", [0.5, 0.05, 0.01, 0.0033, 1e-3, 1e-4, 1e-8])
 def test_the_critical_value_parts_what_is_significant_from_what_is_not(level: float) -> None:
-    for null in (normal(), Null(torch.arange(SPLITS, dtype=torch.float64))):
+    skew = Null((normal().values + 10).square())
+    for null in (normal(), skew, Null(torch.arange(SPLITS, dtype=torch.float64))):
         critical = null.critical(level)
         assert null.p_value(critical + 1e-3) <= level
         assert null.p_value(critical - 1e-3) > level
@@ -114,6 +135,22 @@ def test_two_thirds_of_the_reals_are_split_and_at_most_half_of_these_compared(ya
         lay(mixture(LEAST_HELD_OUT, 1), mixture(LEAST_REALS, 0), 10_000).size
         == ((LEAST_REALS + LEAST_HELD_OUT) - (LEAST_REALS + LEAST_HELD_OUT) // 3) // 2
     )
+
+
+def test_the_codebooks_have_one_mode_for_so_many_fakes_of_each_size_and_are_padded(yardstick: Yardstick) -> None:
+    real = (yardstick.books < FAR).all(2)
+    counts = [min(max(100 // share, 10), most) for share, most in MODES]
+    assert real.sum(1).tolist() == [count for count in counts for _ in range(BOOKS)]
+    assert (yardstick.books[~real] == FAR).all()
+    assert yardstick.books.shape == (len(MODES) * BOOKS, max(counts), yardstick.pool.shape[1])
+
+
+def test_a_centre_that_pads_a_codebook_is_never_the_nearest(yardstick: Yardstick) -> None:
+    padding = (yardstick.books == FAR).all(2)
+    for features in (yardstick.pool, yardstick.space(1e3 + mixture(100, 3)), -1e4 * yardstick.pool):
+        assert not occupancy(features, yardstick.books)[padding].any()
+    for book, kept, found in zip(yardstick.books, ~padding, yardstick.modes.T, strict=True):
+        assert torch.equal(nearest_center(yardstick.pool, book[kept]), found)
 
 
 def test_the_nulls_are_those_of_splits_made_one_by_one(yardstick: Yardstick) -> None:
