@@ -45,6 +45,7 @@ class Monitor:
     Attributes:
         folder: of the run.
         examiner: the real pictures, made ready.
+        fakes: how many are looked at; where the pictures are few the verdict compares the first of them only.
         settings: the clock of the run.
         hardware: where the generator is.
         seconds: what making ready and all looks since then have taken.
@@ -53,6 +54,7 @@ class Monitor:
 
     folder: RunFolder
     examiner: Examiner
+    fakes: int
     settings: Train
     hardware: Hardware
     seconds: float
@@ -68,7 +70,7 @@ class Monitor:
     @property
     def history(self) -> list[Entry]:
         """What was found so far by this extractor in as many fakes, in order."""
-        ours = self.examiner.extractor.name, self.examiner.fakes
+        ours = self.examiner.extractor.name, self.fakes
         lines = [line for line in self.folder.looks() if (line["extractor"], line["n"]) == ours]
         numbers = ("kid_x1000", "kid_error", "precision")
         return [Entry(line["kimg"], State(line["verdict"]), *(line[key] for key in numbers)) for line in lines]
@@ -115,7 +117,7 @@ class Monitor:
 
     @torch.inference_mode()
     def _fakes(self, generator: Generator) -> Tensor:
-        z = latents(range(self.examiner.fakes), generator.model.latent_dim).to(self.hardware.device)
+        z = latents(range(self.fakes), generator.model.latent_dim).to(self.hardware.device)
         with self.hardware.autocast():
             return torch.cat([images.to_uint8(generator(part)).cpu() for part in torch.split(z, CHUNK)])
 
@@ -131,7 +133,7 @@ def open_monitor(
     """
     begin = time.perf_counter()
     ready = examiner(reals, extractor, fakes, cache=cache_dir())
-    return Monitor(folder, ready, settings, hardware, time.perf_counter() - begin)
+    return Monitor(folder, ready, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
 
 
 def findings(line: dict[str, Any]) -> Metrics:
@@ -156,7 +158,8 @@ def _figures(found: Look, reals: Tensor) -> dict[str, Any]:
     """What a look found, as JSON values."""
     verdict, distance = found.verdict, kid(found.features, reals, found.extractor)
     return {
-        "n": verdict.fakes,
+        "n": len(found.features),
+        "judged": verdict.fakes,
         "reals": verdict.reals,
         "extractor": found.extractor,
         "verdict": str(verdict.state),

@@ -77,7 +77,7 @@ class Guard:
         except (GanTransferError, torch.OutOfMemoryError) as error:
             self._give_up(error)
             return
-        counts = f"{made.examiner.fakes} fakes against {len(made.examiner.reals.rows):,} pictures"
+        counts = f"{made.fakes} fakes against {len(made.examiner.reals.rows):,} pictures"
         self.say(f"diagnosis: {counts} by the features of {eyes.name}, made ready in {made.seconds:.1f} s")
         self._monitor = made
 

@@ -29,6 +29,7 @@ KEYS = [
     *(
         "kimg",
         "n",
+        "judged",
         "reals",
         "extractor",
         "verdict",
@@ -88,7 +89,7 @@ def test_a_look_can_be_taken_again_from_its_snapshot_by_the_seeds(drawn: tuple[d
     again = examine.examiner(examine.pictures_of(packed, "own"), open_extractor("builtin"), 96)
     found = again.look(sampling.sample(open_generator(str(run)), range(96)), looks=3).verdict
     last = looks(run)[-1]
-    assert (str(found.state), found.fakes, found.reals) == (last["verdict"], last["n"], last["reals"])
+    assert (str(found.state), found.fakes, found.reals) == (last["verdict"], last["judged"], last["reals"])
     assert found.vendi_ratio == pytest.approx(last["vendi_ratio"], abs=1e-3)
 
 
@@ -179,7 +180,7 @@ def test_looks_are_thinned_to_a_twentieth_of_the_time_and_the_last_is_always_tak
     monkeypatch.setattr(monitor, "SHARE", 0.05)
     now = [0.0]
     monkeypatch.setattr(monitor.time, "perf_counter", lambda: now[0])
-    made = Monitor(RunFolder(Path()), None, Train(kimg=10, snapshot_kimg=1), CPU, 0.0)  # type: ignore[arg-type]
+    made = Monitor(RunFolder(Path()), None, 96, Train(kimg=10, snapshot_kimg=1), CPU, 0.0)  # type: ignore[arg-type]
     taken = []
     for number in range(11):
         if made.due(number * 1000):

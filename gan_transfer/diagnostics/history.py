@@ -109,7 +109,7 @@ def alarm(looks: Sequence[Entry]) -> Alarm | None:
         before = earlier[-1]
         at_once = top.fit and not now.fit and _worse(now, top, MUCH_WORSE)
         lasting = WORSE if top.fit and not now.fit and not before.fit else MUCH_WORSE
-        twice = before.state not in WELL and _worse(before, top, lasting) and _worse(now, top, lasting)
+        twice = _worse(before, top, lasting) and _worse(now, top, lasting)
         if at_once or twice:
             return Alarm(now, top)
     again = len(earlier) > 1 and earlier[-1].state is now.state is State.MEMORISED
