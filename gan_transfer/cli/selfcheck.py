@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Annotated
 
@@ -39,11 +40,12 @@ def diagnostics(
     Exit code 0 if all bars are met, 1 if not. Example: gan-transfer selfcheck diagnostics --data builtin:covers -n 512
     """
     from ..data.cache import cache_dir
-    from ..data.pack import PackSettings, cached_pack
+    from ..data.pack import PackSettings
     from ..data.sources import open_source
     from ..diagnostics.extractors import open_extractor
     from ..errors import RecipeError
     from ..examine import pictures_of
+    from ..fakes import pack_of
     from ..report.selfcheck_table import show_selfcheck
     from ..selfcheck import Trials, check_diagnostics
     from ..training import hardware
@@ -54,10 +56,9 @@ def diagnostics(
     eye = open_extractor(extractor, hardware.choose(device or "auto", "float32").device)
     trials, tables = Trials(nulls, plants, min(10, plants)), []
     for where, cut in zip(data, crops * (len(data) // len(crops)), strict=True):
-        source = open_source(where)
-        packed = cached_pack(source, PackSettings(resolution, 3, cut))
+        with contextlib.closing(open_source(where)) as source:
+            pictures = pictures_of(pack_of(source, PackSettings(resolution, 3, cut)), source.name)
         for count in n or [512, 1024]:
-            pictures = pictures_of(packed, source.name)
             tables.append(check_diagnostics(pictures, eye, count, trials, seed=seed, cache=cache_dir()))
             if not as_json:
                 show_selfcheck(tables[-1])

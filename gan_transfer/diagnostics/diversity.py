@@ -245,6 +245,11 @@ def near_duplicates(features: Tensor, threshold: float) -> Repeats:
     return Repeats(len(left) / len(features), twins, (~repeats | stays).nonzero()[:, 0])
 
 
+def ball_radii(features: Tensor, neighbours: int) -> Tensor:
+    """Distance of each to its k-th nearest of the others: float32 [N, D], N > k -> float32 [N]."""
+    return torch.cdist(features, features).fill_diagonal_(torch.inf).kthvalue(neighbours, dim=1).values
+
+
 def density_coverage(fakes: Tensor, reals: Tensor, neighbours: int = 5) -> tuple[float, float]:
     """Density and coverage (Naeem et al. 2020). Coverage falls with any blur or noise: no sign of collapse by itself.
 
@@ -253,8 +258,7 @@ def density_coverage(fakes: Tensor, reals: Tensor, neighbours: int = 5) -> tuple
         reals: float32 [M, D], M > neighbours.
         neighbours: k, which sets the radius of the balls around the reals.
     """
-    radii = torch.cdist(reals, reals).fill_diagonal_(torch.inf).kthvalue(neighbours, dim=1).values
-    inside = torch.cdist(fakes, reals) < radii
+    inside = torch.cdist(fakes, reals) < ball_radii(reals, neighbours)
     return float(inside.sum(1).double().mean() / neighbours), float(inside.any(0).double().mean())
 
 

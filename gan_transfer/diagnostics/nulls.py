@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import DataError
 from .diversity import (
     TWIN_RANK,
+    Repeats,
     Space,
     k_means,
     missing_modes,
@@ -153,18 +154,21 @@ class Yardstick:
         """`kernel_mean` of the pool."""
         return kernel_mean(self.features)
 
-    def compare(self, fakes: Tensor) -> Comparison:
-        """Compare the first `size` fakes, float32 [N, D], with random sets of reals of the size used for the nulls."""
+    def repeats(self, fakes: Tensor) -> Repeats:
+        """Near-duplicates among the first `size` fakes, float32 [N, D]."""
+        return near_duplicates(self.space(fakes[: self.size]), self.threshold)
+
+    def compare(self, fakes: Tensor, repeats: Repeats | None = None) -> Comparison:
+        """Compare the first `size` fakes, float32 [N, D], whose `repeats` may be known, with reals as in the nulls."""
         fakes = fakes[: self.size]
         projected, random = self.space(fakes), torch.Generator().manual_seed(self.seed)
-        occupied, spread = 0.0, 0.0
+        occupied = spread = 0.0
         for _ in range(REFERENCES):
             rows = torch.randperm(len(self.pool), generator=random)[self.size :]
             occupied += self._missing(projected, rows) / REFERENCES
             spread += math.log(vendi(self.pool[rows[: self.size]])) / REFERENCES
-        repeated = near_duplicates(projected, self.threshold).share
-        distance = kernel_distance(fakes, self.features, self.among)
-        return Comparison(occupied, spread - math.log(vendi(projected)), repeated, distance)
+        repeats, distance = repeats or self.repeats(fakes), kernel_distance(fakes, self.features, self.among)
+        return Comparison(occupied, spread - math.log(vendi(projected)), repeats.share, distance)
 
     def split(self, order: Tensor) -> tuple[float, float, float]:
         """Occupancy, spread and duplicates of the pool's first `size` reals in this order against the others."""
@@ -207,10 +211,10 @@ def lay(held_out: Tensor, training: Tensor, fakes: int, seed: int = 0) -> Yardst
     fitted, features = reals[order[:third][:_MOST]], reals[order[third:][:_MOST]]
     size = min(fakes, len(features) // 2)
     space = principal_space(fitted, DIMENSION)
-    books = _books(space(fitted), size, random)
-    pool = space(features)
+    placed, pool = space(fitted), space(features)
+    books = _books(placed, size, random)
     threshold = _twin_threshold(pool, size, random)
-    bare = Yardstick(size, space, books, space(fitted), pool, nearest_center(pool, books), features, threshold, seed)
+    bare = Yardstick(size, space, books, placed, pool, nearest_center(pool, books), features, threshold, seed)
     return dataclasses.replace(bare, nulls=_nulls(bare, random))
 
 

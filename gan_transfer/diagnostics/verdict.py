@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .diversity import near_duplicates
+from .diversity import ball_radii
 from .memorisation import SURROUNDINGS, Copying, copy_rate
 from .nulls import Comparison, Yardstick, check_features, lay
-from .severity import LOST_MODES, Curve, lost_modes, narrowed
+from .severity import LOST_MODES, Curve, lost_modes
 from .verdict_words import LIMITS, SHARES, Axis, Grade, State, Verdict
 
 __all__ = [
@@ -65,7 +65,6 @@ class Judge:
     Attributes:
         yardstick: the nulls.
         lost: the occupancy statistic by the share of modes lost.
-        narrow: the spread statistic by the share by which modes are narrowed.
         held_out: float32 [H, D].
         training: float32 [T, D].
         mirrored: float32 [T, D], the training pictures' mirror images, or None.
@@ -73,7 +72,6 @@ class Judge:
 
     yardstick: Yardstick
     lost: Curve
-    narrow: Curve
     held_out: Tensor
     training: Tensor
     mirrored: Tensor | None
@@ -92,8 +90,8 @@ class Judge:
         yardstick = self.yardstick
         check_features("fakes", fakes, yardstick.size, yardstick.features.shape[1])
         fakes = fakes[: yardstick.size].float()
-        found = yardstick.compare(fakes)
-        repeats = near_duplicates(yardstick.space(fakes), yardstick.threshold)
+        repeats = yardstick.repeats(fakes)
+        found = yardstick.compare(fakes, repeats)
         axes = self._axes(found, alpha / looks)
         copying = self._copying(fakes, repeats.kept)
         precision = _precision(fakes, yardstick.features)
@@ -161,8 +159,7 @@ def prepare(held_out: Tensor, training: Tensor, fakes: int, mirrored: Tensor | N
     if mirrored is not None:
         check_features("mirror images", mirrored, len(training), training.shape[1])
         mirrored = mirrored[: len(training)].float()
-    lost, narrow = lost_modes(yardstick), narrowed(yardstick)
-    return Judge(yardstick, lost, narrow, held_out.float(), training.float(), mirrored)
+    return Judge(yardstick, lost_modes(yardstick), held_out.float(), training.float(), mirrored)
 
 
 def holm(p_values: Mapping[str, float], level: float, shares: Mapping[str, float] | None = None) -> set[str]:
@@ -199,7 +196,7 @@ def _precision(fakes: Tensor, reals: Tensor) -> float:
     leaves out half of them for that.
     """
     reals = reals[: len(fakes)]
-    radii = torch.cdist(reals, reals).fill_diagonal_(torch.inf).kthvalue(NEIGHBOURS, dim=1).values
+    radii = ball_radii(reals, NEIGHBOURS)
     small = radii <= radii.quantile(0.9)
     return float((torch.cdist(fakes, reals[small]) <= radii[small]).any(1).double().mean())
 

@@ -11,6 +11,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from ..errors import PublishError
 from ..hub_errors import FAILURES, LOGIN, NEW_LOGIN, TIMEOUT_SECONDS, describe, is_unreachable, status
+from ..models.remote import is_data_set
 from ..text import printable, reason
 
 _UNAUTHORISED, _FORBIDDEN = 401, 403
@@ -42,7 +43,7 @@ def check(repo: str, private: bool = False, offered: bool = False) -> None:
             )
         if not offered:
             _check_permission(repo, HfApi().whoami())
-        if there is None and _is_data_set(repo):
+        if there is None and is_data_set(repo):
             raise PublishError(
                 f"{repo} is the name of a data set, {constants.ENDPOINT}/datasets/{repo}; two things of one name are "
                 f"mixed up: give the pair another, such as --repo {repo}-dcgan"
@@ -87,14 +88,6 @@ def _there(repo: str) -> ModelInfo | None:
         return HfApi().model_info(repo, timeout=TIMEOUT_SECONDS)
     except RepositoryNotFoundError:
         return None
-
-
-def _is_data_set(repo: str) -> bool:
-    try:
-        HfApi().dataset_info(repo, timeout=TIMEOUT_SECONDS)
-    except RepositoryNotFoundError:
-        return False
-    return True
 
 
 def _check_permission(repo: str, account: dict[str, Any]) -> None:

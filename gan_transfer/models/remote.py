@@ -148,14 +148,16 @@ def _check_kind(address: Address, names: Iterable[str]) -> None:
 
 
 def _refusal(error: BaseException, address: Address) -> GanTransferError:
-    if isinstance(error, RepositoryNotFoundError) and _is_data_set(address.repo):
-        return WeightsError(f"{address} is a data set, not a pair; train on it with --data {PREFIX}{address.repo}")
+    with contextlib.suppress(*FAILURES):  # asked for a better message only
+        if isinstance(error, RepositoryNotFoundError) and is_data_set(address.repo):
+            return WeightsError(f"{address} is a data set, not a pair; train on it with --data {PREFIX}{address.repo}")
     return refusal(error, MODELS, *address)
 
 
-def _is_data_set(repo: str) -> bool:
+def is_data_set(repo: str) -> bool:
+    """Whether the Hub has a data set of this name; raises what its client raises when it cannot be asked."""
     try:
         HfApi().dataset_info(repo, timeout=TIMEOUT_SECONDS)
-    except FAILURES:
+    except RepositoryNotFoundError:
         return False
     return True
