@@ -15,6 +15,7 @@ from . import run_folder
 from .data import packed
 from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
+from .data.selection import split
 from .data.source import Source
 from .data.sources import open_source
 from .diagnostics.extractors import Extractor, open_extractor
@@ -252,7 +253,8 @@ def _open_data(recipe: Recipe) -> Source:
             f"the recipe {recipe.name} names no data (data.source = {recipe.data.source!r}); "
             "give --data folder:PATH or another source. See: gan-transfer data ls"
         )
-    return open_source(wanted)
+    source = open_source(wanted)
+    return split(source, recipe.data.held_out)[0] if recipe.data.held_out else source
 
 
 def _with_shape_of(pair: Pair | None, recipe: Recipe, origin: dict[str, str]) -> Recipe:

@@ -39,6 +39,8 @@ class Data:
     """`center`: the largest centred square; `celeba`: the face in CelebA's aligned pictures; `none`: squashed."""
     mirror: bool = False
     """Flip half of the real pictures left to right. Off where text or handedness matters."""
+    held_out: Annotated[int, Ge(0)] = 0
+    """Pictures kept from training, the same ones in every run on the same data, to measure against."""
     workers: Annotated[int, Ge(0)] = 0
     """Threads that decode pictures into the pack; 0 takes one per processor."""
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ..errors import DataError
 from .source import Source
+
+SPLIT_SEED = 2015  # of every split: the same pictures are held out of every run on a data source
 
 
 class Selection:
@@ -52,3 +55,24 @@ class Selection:
     def close(self) -> None:
         """Close the other source; nothing can be loaded afterwards."""
         self._source.close()
+
+
+def split(source: Source, held_out: int) -> tuple[Selection, Selection]:
+    """Part a source in two at random, the same way every time.
+
+    Args:
+        source: fetched if its rows are known only then; closing either part closes it.
+        held_out: pictures of the second part.
+
+    Returns:
+        What to train on, and what is held out, each in the source's order.
+
+    Raises:
+        DataError: nothing would be left to train on.
+    """
+    count = len(source)
+    if held_out >= count:
+        raise DataError(f"{source.origin} has {count:,} pictures; cannot hold out {held_out:,} of them")
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    kept, out = sorted(order[held_out:].tolist()), sorted(order[:held_out].tolist())
+    return Selection(source, kept, f"{held_out} held out"), Selection(source, out, f"the {held_out} held out")

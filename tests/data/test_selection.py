@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import pytest
 from places import labels, write
 
 from gan_transfer.data.folder import FolderSource
-from gan_transfer.data.selection import Selection
+from gan_transfer.data.selection import Selection, split
 from gan_transfer.data.sources import open_source
+from gan_transfer.errors import DataError
 
 
 def test_a_selection_gives_the_chosen_rows_in_the_order_given(tmp_path: Path) -> None:
@@ -34,3 +37,21 @@ def test_the_fingerprint_covers_the_source_and_the_rows() -> None:
     ]
     assert len({source.fingerprint() for source in chosen}) == 5
     assert Selection(two, [0], "a").fingerprint() == Selection(two, [0], "b").fingerprint()
+
+
+def test_a_split_is_the_same_every_time_and_its_parts_are_disjoint_and_whole() -> None:
+    with contextlib.closing(open_source("builtin:covers?count=900")) as source:
+        training, out = split(source, 300)
+        again = split(source, 300)[1]
+        assert (len(source) - 300, 300) == (len(training), len(out))
+        labels = [part.label(row) for part in (training, out) for row in range(len(part))]
+        assert {source.label(row) for row in range(len(source))} == set(labels)
+        assert out.fingerprint() == again.fingerprint() != training.fingerprint()
+
+
+def test_a_split_leaves_something_to_train_on() -> None:
+    with (
+        contextlib.closing(open_source("builtin:covers?count=900")) as source,
+        pytest.raises(DataError, match="hold out"),
+    ):
+        split(source, len(source))
