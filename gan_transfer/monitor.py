@@ -17,8 +17,9 @@ from torch import Tensor
 
 from . import images
 from .data.cache import cache_dir, temporary_sibling
+from .diagnostics.diversity import vendi
 from .diagnostics.extractors import Extractor
-from .diagnostics.fidelity import kid
+from .diagnostics.fidelity import kid, kid_spread
 from .diagnostics.history import Entry
 from .diagnostics.reference import Pictures
 from .diagnostics.verdict import State
@@ -72,8 +73,7 @@ class Monitor:
         """What was found so far by this extractor in as many fakes, in order."""
         ours = self.examiner.extractor.name, self.fakes
         lines = [line for line in self.folder.looks() if (line["extractor"], line["n"]) == ours]
-        numbers = ("kid_x1000", "kid_error", "precision")
-        return [Entry(line["kimg"], State(line["verdict"]), *(line[key] for key in numbers)) for line in lines]
+        return [_entry(line) for line in lines]
 
     def due(self, images_seen: int) -> bool:
         """Whether to look at this snapshot: at every one, or at every second, fourth ... where looks would take more
@@ -136,6 +136,12 @@ def open_monitor(
     return Monitor(folder, ready, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
 
 
+def _entry(line: dict[str, Any]) -> Entry:
+    """A line of the panel, which may be of a time without `kid_spread` and `vendi`."""
+    error, vendi = line.get("kid_spread", line["kid_error"]), line.get("vendi", math.nan)
+    return Entry(line["kimg"], State(line["verdict"]), line["kid_x1000"], error, line["precision"], vendi)
+
+
 def findings(line: dict[str, Any]) -> Metrics:
     """What a look found, a line of `metric-panel.jsonl`, as it is kept in the folder of its snapshot and published."""
     names = [name for name in ("kid_x1000", "vendi_ratio", "copy_rate", "precision") if line[name] is not None]
@@ -166,8 +172,10 @@ def _figures(found: Look, reals: Tensor) -> dict[str, Any]:
         "reason": verdict.reason,
         "kid_x1000": round(distance.value, 3),
         "kid_error": round(distance.error or 0.0, 3),
+        "kid_spread": round(kid_spread(found.features, reals), 3),
         "occupancy_loss": round(verdict.axis("occupancy").loss, 4),
         "vendi_ratio": round(verdict.vendi_ratio, 4),
+        "vendi": round(vendi(found.features), 2),
         "duplicates": round(verdict.axis("duplicates").statistic, 4),
         "copy_rate": None if verdict.copying is None else round(verdict.copying.rate, 4),
         "precision": round(verdict.precision, 4),

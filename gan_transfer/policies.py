@@ -131,7 +131,7 @@ class Guard:
         """Write down that the run was stopped, and make the error that says so."""
         self.folder.event("collapsed", **_told(alarm))
         where = f"stopped at {alarm.now.kimg:.2f} kimg: {alarm}; everything is saved"
-        return Collapsed(alarm.now.state.exit_code, f"{where}. {self._best()} {self._advice()}")
+        return Collapsed(alarm.state.exit_code, f"{where}. {self._best()} {self._advice()}")
 
     def roll_back(self, players: Players, random: torch.Generator, latest: Checkpoints, clock: dict[str, Any]) -> int:
         """Take the last good moment again, with halved learning rates; return its images seen.
@@ -253,4 +253,4 @@ def _short(value: float) -> str:
 def _told(alarm: Alarm) -> dict[str, Any]:
     """An alarm as JSON values."""
     best = {"best_kimg": alarm.best.kimg, "best_kid_x1000": alarm.best.kid} if alarm.best else {}
-    return {"kimg": alarm.now.kimg, "verdict": str(alarm.now.state), "kid_x1000": alarm.now.kid, **best}
+    return {"kimg": alarm.now.kimg, "verdict": str(alarm.state), "kid_x1000": alarm.now.kid, **best}

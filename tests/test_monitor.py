@@ -36,8 +36,10 @@ KEYS = [
         "reason",
         "kid_x1000",
         "kid_error",
+        "kid_spread",
         "occupancy_loss",
         "vendi_ratio",
+        "vendi",
     ),
     *("duplicates", "copy_rate", "precision", "seconds", "looks"),
 ]

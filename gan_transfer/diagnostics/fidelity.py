@@ -107,6 +107,23 @@ def kid(fakes: Tensor, reals: Tensor, extractor: str, seed: int = 0) -> Score:
     return Score("kid_x1000", 1000 * found[KEY_METRIC_KID_MEAN], len(fakes), extractor, error)
 
 
+def kid_spread(fakes: Tensor, reals: Tensor) -> float:
+    """Standard error of KID times 1000 for these very reals: what other fakes of the same generator would change.
+
+    By the influence of each fake on the squared MMD with KID's kernel, after Serfling 1980, section 5.5. Generators
+    that are compared on one set of reals share that set's luck, and the error of `kid` counts it for each.
+
+    Args:
+        fakes: float32 [N, D], N >= 2.
+        reals: float32 [M, D].
+    """
+    rows, others, count = fakes.double(), reals.double(), len(fakes)
+    within = (rows @ rows.T / rows.shape[1] + 1) ** 3
+    between = (rows @ others.T / rows.shape[1] + 1) ** 3
+    influence = 2 * ((within.sum(1) - within.diag()) / (count - 1) - between.mean(1))
+    return 1000 * float(influence.std()) / math.sqrt(count)
+
+
 def kid_floor(reals: Tensor, n: int, extractor: str, seed: int = 0) -> Score:
     """KID of reals against other reals: what a perfect generator would get.
 

@@ -8,6 +8,7 @@ that was there must have been lost.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from .verdict import State
@@ -16,7 +17,7 @@ BAD = (State.COLLAPSED, State.MEMORISED, State.UNTRAINED)
 """States in which nobody wants a generator; the others are fit."""
 
 WELL = (State.HEALTHY, State.WARNING)
-"""States that never give an alarm."""
+"""States that give no alarm unless the pictures are `NARROWED`."""
 
 MUCH_WORSE = 1.5
 """Times the best KID that gives the alarm when two looks in a row are beyond it, and at once when something fit became
@@ -26,9 +27,15 @@ WORSE = 1.2
 """The same for two looks in a row that are bad, where the best one was fit. A fit look that is not beyond it is one to
 come back to."""
 
-CERTAIN = 2.0
+CERTAIN = 3.0
 """Standard errors of the KID that it must be worse by, so that a good generator's small KID may fluctuate."""
 
+NARROWED = 0.85
+"""Share of the best look's Vendi score below which the generator has lost variety, whatever the verdict: that compares
+with the reals, and where these are few it overlooks much."""
+
+NARROWED_WORSE = 1.3
+"""Times the best KID from which narrowed pictures give the alarm: fewer kinds of better pictures are a choice."""
 
 CREDIBLE = 0.5
 """Improved precision from which copies are believed in: a copy lies where real pictures lie. Some generators that know
@@ -43,8 +50,9 @@ class Entry:
         kimg: when.
         state: the verdict.
         kid: in any unit, the same for all looks.
-        error: its standard error.
+        error: its standard error, for the same reals.
         precision: improved precision.
+        vendi: Vendi score of all fakes; NaN where it is not known.
     """
 
     kimg: float
@@ -52,6 +60,7 @@ class Entry:
     kid: float
     error: float
     precision: float
+    vendi: float = math.nan
 
     @property
     def fit(self) -> bool:
@@ -71,14 +80,18 @@ class Alarm:
     now: Entry
     best: Entry | None
 
+    @property
+    def state(self) -> State:
+        """What has become of the generator; a loss of variety that its verdict overlooked is a partial collapse."""
+        return State.PARTIAL if self.now.state in WELL else self.now.state
+
     def __str__(self) -> str:
         """In words: `collapsed; KID is 1.8 times that at 20 kimg`."""
         if self.best is None:
             return f"{self.now.state}, for the second time"
-        again = " again" if self.now.state is State.UNTRAINED else ""
-        return (
-            f"{self.now.state}{again}; KID is {self.now.kid / self.best.kid:.1f} times that at {self.best.kimg:g} kimg"
-        )
+        word = f"{self.now.state} again" if self.now.state is State.UNTRAINED else str(self.state)
+        loss = f", Vendi score {self.now.vendi / self.best.vendi:.2f} times" if self.now.state in WELL else ""
+        return f"{word}; KID is {self.now.kid / self.best.kid:.1f} times{loss} that at {self.best.kimg:g} kimg"
 
 
 def best(looks: Sequence[Entry]) -> Entry | None:
@@ -93,16 +106,20 @@ def best(looks: Sequence[Entry]) -> Entry | None:
 def alarm(looks: Sequence[Entry]) -> Alarm | None:
     """Whether the newest look shows that what was there has been lost.
 
-    Its KID is compared with the lowest of those that had learnt something, but not by heart; see `MUCH_WORSE` and
-    `WORSE`. Besides, two memorised looks in a row give the alarm, if they are credible and nearer to the reals than the
-    first look was: then the KID may be excellent.
+    Its KID is compared with the lowest of those that had learnt something, but not by heart; see `MUCH_WORSE`, `WORSE`
+    and `NARROWED`. Besides, two memorised looks in a row give the alarm, if they are credible and nearer to the reals
+    than the first look was: then the KID may be excellent.
 
     Args:
         looks: of one run by one extractor, in order.
     """
-    if not looks or looks[-1].state in WELL:
+    if not looks:
         return None
     *earlier, now = looks
+    if top := _narrowed(earlier, now):
+        return Alarm(now, top)
+    if now.state in WELL:
+        return None
     trained = [look for look in earlier if look.state not in (State.UNTRAINED, State.MEMORISED)]
     top = min(trained, key=lambda look: look.kid, default=None)
     if top is not None:
@@ -127,6 +144,13 @@ def stalled(looks: Sequence[Entry], patience: int) -> bool:
     """Whether the best look lies `patience` looks or more behind the newest one; never while no look is fit."""
     top = best(looks)
     return top is not None and top.fit and len(looks) - 1 - list(looks).index(top) >= patience
+
+
+def _narrowed(earlier: Sequence[Entry], now: Entry) -> Entry | None:
+    """The best look since training began, if the newest one is worse and shows less variety than that."""
+    top = best([look for look in earlier if look.kimg > 0])
+    lost = top is not None and top.fit and now.vendi < NARROWED * top.vendi and _worse(now, top, NARROWED_WORSE)
+    return top if lost else None
 
 
 def _worse(look: Entry, top: Entry, times: float) -> bool:

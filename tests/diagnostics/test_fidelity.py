@@ -15,6 +15,7 @@ from gan_transfer.diagnostics.fidelity import (
     inception_score,
     kid,
     kid_floor,
+    kid_spread,
     precision_recall,
 )
 from gan_transfer.errors import DataError
@@ -183,3 +184,21 @@ def test_importing_the_module_does_not_import_torch_fidelity() -> None:
     code = "import sys, gan_transfer.diagnostics.fidelity; print('torch_fidelity' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_spread_of_kid_is_that_of_many_draws_of_fakes() -> None:
+    random = torch.Generator().manual_seed(0)
+    reals = torch.randn(100, 8, generator=random)
+    draws = [1.3 * torch.randn(200, 8, generator=random) + 0.4 for _ in range(300)]
+    found = [kid_spread(fakes, reals) for fakes in draws[:20]]
+    values = torch.tensor([_unbiased(fakes, reals) for fakes in draws])
+    assert float(values.std()) == pytest.approx(sum(found) / 20, rel=0.15)
+
+
+def _unbiased(fakes: torch.Tensor, reals: torch.Tensor) -> float:
+    """Squared MMD times 1000 with KID's kernel, by the definition."""
+    within, across, both = (
+        (a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((fakes, fakes), (fakes, reals), (reals, reals))
+    )
+    means = [(k.sum() - k.diag().sum()) / (len(k) * (len(k) - 1)) for k in (within, both)]
+    return 1000 * float(means[0] + means[1] - 2 * across.mean())

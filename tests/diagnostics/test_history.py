@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from gan_transfer.diagnostics.history import Entry, alarm, best, sound, stalled
@@ -75,6 +77,34 @@ def test_pictures_that_only_seem_copied_before_anything_is_learnt_give_no_alarm(
     assert alarms("m1900 m1950 m2000 c700") == []
     looks = run("m2085 m2113 m2042 u1851", precision=0.0)
     assert [alarm(looks[: n + 1]) for n in range(len(looks))] == [None] * 4
+
+
+def varied(text: str, vendi: str) -> list[Entry]:
+    """The looks of `run`, with these Vendi scores."""
+    return [dataclasses.replace(look, vendi=float(v)) for look, v in zip(run(text), vendi.split(), strict=True)]
+
+
+def test_lost_variety_gives_the_alarm_where_the_verdict_overlooks_it() -> None:
+    looks = varied("h106 h102 h98 h105 h125 h156", "41.8 42.7 41.7 39.5 36.5 32.8")  # 100 covers, not augmented
+    assert [alarm(looks[: n + 1]) for n in range(5)] == [None] * 5
+    found = alarm(looks)
+    assert found is not None
+    assert (found.best, found.state, found.state.exit_code) == (looks[2], State.PARTIAL, 20)
+    assert str(found) == "partial collapse; KID is 1.6 times, Vendi score 0.79 times that at 20 kimg"
+
+
+@pytest.mark.parametrize(
+    ("text", "vendi"),
+    [
+        ("h150 h60 h50 h52", "40 38 36 25"),  # less varied, but no worse
+        ("h150 h60 h50 h75", "40 38 36 33"),  # worse, but as varied
+        ("h50 h75 h60", "60 40 38"),  # what it began with was another generator
+        ("u900 u300 u450", "9 9 5"),  # never any good
+    ],
+)
+def test_neither_loss_alone_gives_the_alarm(text: str, vendi: str) -> None:
+    looks = varied(text, vendi)
+    assert [alarm(looks[: n + 1]) for n in range(len(looks))] == [None] * len(looks)
 
 
 def test_a_difference_within_the_errors_gives_no_alarm() -> None:
