@@ -25,6 +25,7 @@ from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .snapshots import Snapshots, description
 from .training.checkpoint import Checkpoints
+from .training.checkpoint_file import Damaged
 from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
@@ -70,6 +71,8 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         with run_folder.open_run(outdir, name, description(plan, packed), new=new) as folder:
             try:
                 return _Run(plan, packed, folder, view, stop).go()
+            except BrokenPipeError:
+                raise  # whoever read our talk has gone; the folder is not at fault
             except torch.OutOfMemoryError:
                 advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
                 raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
@@ -92,7 +95,7 @@ class _Run:
         settings = self.plan.recipe.train
         self.checkpoints = Checkpoints(self.folder.state)
         self.clock: dict[str, Any] = {"pack": self.packed.key, "rollbacks": 0}
-        self.guard = Guard(self.plan, self.folder, self.view)
+        self.guard = Guard(self.plan, self.folder, self.view, self.stop)
         self.random = stream(settings.seed, "training")
         torch.manual_seed(settings.seed)  # dropout draws from the global generator
         self.snapshots = Snapshots(self.plan, self.packed, self.folder)
@@ -115,7 +118,8 @@ class _Run:
         if stopped:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
         self._place(position)
-        self._announce(players)
+        with self.stop.at_once("measuring the speed"):
+            self._announce(players)
         self.guard.open(self.packed)
         signum, then = self._session(players)
         while then is Then.ROLL_BACK:
@@ -127,7 +131,8 @@ class _Run:
             raise Interrupted(signum, f"stopped at {self.loader.position / 1000:.2f} kimg; everything is saved")
         if self.guard.alarm:
             raise self.guard.collapsed(self.guard.alarm)
-        folder.event("finished", kimg=self.loader.position / 1000, diagnosis_share=self.guard.share())
+        shares = {"diagnosis_share": self.guard.share(), "checkpoint_share": self.guard.share(self.checkpoints.seconds)}
+        folder.event("finished", kimg=self.loader.position / 1000, **shares)
         return folder.path
 
     def _place(self, position: int) -> None:
@@ -150,11 +155,14 @@ class _Run:
         def save() -> None:
             progress.save(self.guard.healthy)
 
-        if not self.loader.position:
-            self.guard.first_look(players.ema.network, save)
-        telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
-        signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
-        return signum, then
+        with self.checkpoints.in_background(), self.guard.healthy.in_background():
+            if not self.loader.position:
+                self.guard.first_look(players.ema.network, save)
+            elif self.guard.missed(self.loader.position) and snapshot(self.loader.position) is not Then.GO_ON:
+                return 0, then
+            telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
+            signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
+            return signum or (self.stop.signum if self.guard.missed(self.loader.position) else 0), then
 
     def _train(self, progress: Progress, telemetry: Telemetry, hooks: Hooks) -> int:
         try:
@@ -181,7 +189,11 @@ class _Run:
 
     def _restore(self, players: Players) -> int:
         """Take the newest good checkpoint; return its position, the images seen."""
-        clock, faults = self.checkpoints.restore(players, self.random)
+        try:
+            clock, faults = self.checkpoints.restore(players, self.random)
+        except Damaged as error:
+            snapshots = sorted(self.folder.snapshots.glob("*/config.json"))
+            raise RunError(f"{error} --from {snapshots[-1].parent}" if snapshots else str(error)) from None
         for fault in faults:
             self.guard.say(f"warning: {fault}; the checkpoint before it is used")
             self.folder.event("damaged checkpoint", message=fault)
@@ -238,16 +250,13 @@ class _Run:
 def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
     """Decode the pictures, or find them decoded."""
 
-    def progress(done: int, total: int) -> None:
-        stop.check("packing")
-        view.packing(done, total)
-
     if (given := ready(plan.source, plan.pack_settings)) is not None:
         return given
     if find_pack(plan.source, plan.pack_settings) is None:
         view.say(f"decoding {len(plan.source):,} pictures into {cache_dir()}")
     workers = plan.recipe.data.workers
-    packed = cached_pack(plan.source, plan.pack_settings, workers=workers, progress=progress, say=view.say)
+    with stop.at_once("packing"):
+        packed = cached_pack(plan.source, plan.pack_settings, workers=workers, progress=view.packing, say=view.say)
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
     return packed
