@@ -63,17 +63,15 @@ class Checkpoints:
                 self._settle()
 
     def cheap(self) -> bool:
-        """Whether one more would hold the loop up for no more than `SHARE` of the time; without a thread, always.
+        """Whether checkpoints hold the loop up for no more than `SHARE` of the time if one is written now, judged by
+        how long the last one did; without a thread, always.
 
         Raises:
             OSError: the one before could not be written.
         """
-        if self._thread is None:
-            return True
-        if self._writing and not self._writing.done():
-            return False
-        self._settle()
-        return time.perf_counter() >= self._rest_until
+        if self._writing and self._writing.done():
+            self._settle()
+        return self._thread is None or time.perf_counter() >= self._rest_until
 
     def save(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
         """Write a checkpoint, first of all copying what it holds.
