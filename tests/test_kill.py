@@ -61,11 +61,11 @@ class Whole:
 def unbroken(words: list[str], folder: Path) -> Whole:
     """Do a run in another folder twice, the second time with all pictures at hand."""
     with contextlib.chdir(folder):
-        for number in range(2):
+        for _ in range(2):
             begin = time.monotonic()
             end = victims.run([*words, "--new"])
             assert end.code == 0, end.err
-        return Whole(folder / f"runs/0000{number}-{NAME}", end.touches, time.monotonic() - begin)
+        return Whole(folder / f"runs/00001-{NAME}", end.touches, time.monotonic() - begin)
 
 
 @pytest.fixture(scope="module")
