@@ -69,11 +69,8 @@ def test_a_stop_signal_that_got_nothing_lets_work_go_on() -> None:
 
 @BOTH
 def test_work_that_can_be_done_again_ends_at_once(number: signal.Signals) -> None:
-    with (
-        pytest.raises(Interrupted, match="stopped while looking") as caught,
-        stop_signal() as stop,
-        stop.at_once("looking"),
-    ):
+    looking = pytest.raises(Interrupted, match="stopped while looking")
+    with looking as caught, stop_signal() as stop, stop.at_once("looking"):
         os.kill(os.getpid(), number)
         time.sleep(30)
     assert caught.value.exit_code == 128 + number

@@ -1,7 +1,7 @@
 """Claims about long runs: they hold no more memory at their end than at their beginning, and are no slower.
 
-`GAN_TRANSFER_SOAK_KIMG=300 pytest -m slow tests/test_soak.py` does the long one, at 64 pixels; without it a short one is
-done at 16.
+`GAN_TRANSFER_SOAK_KIMG=300 pytest -s -m slow tests/test_soak.py` does the long one, at 64 pixels; without it a short
+one is done at 16.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from reading import events, stats
 from gan_transfer.training.telemetry import STATM
 
 KIMG = float(os.environ.get("GAN_TRANSFER_SOAK_KIMG", "0"))
-SMALL = TINY | {"train.kimg": "40", "train.batch": "16", "train.tick_kimg": "0.4"}
-SMALL |= {"train.snapshot_kimg": "4", "train.checkpoint_kimg": "2"}
+SMALL = TINY | {"train.kimg": "20", "train.batch": "16", "train.tick_kimg": "0.2"}
+SMALL |= {"train.snapshot_kimg": "1", "train.checkpoint_kimg": "0.5"}
 RUN = Path("runs/00000-imagenet-builtin-covers")
 GROWTH, SLOWING = 0.01, 0.2  # shares; other programs of the machine come and go
 
