@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class Snapshots:
         """Draw the curves; after the look, which belongs to them."""
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
+            gc.collect()  # a figure is a circle of objects that holds megabytes; Python by itself waits for dozens
 
     def _began(self) -> dict[str, Any] | None:
         """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""

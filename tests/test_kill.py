@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -133,6 +134,27 @@ def test_at_every_touch_of_the_file_system_in_turn(
             first.comes_of(LOOKED, run)
         else:
             first.equals(run)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_where_both_checkpoints_are_damaged_the_run_is_refused_and_stays_as_it_is(whole: Whole, kept: bool) -> None:
+    befalls(WORDS, whole.touches - 3, "kill")
+    newest, older = sorted((FIRST / "state-latest").iterdir(), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    older.write_bytes(b"")
+    if not kept:
+        shutil.rmtree(FIRST / "snapshots")
+    before = sorted(FIRST.rglob("*"))
+    for _ in range(2):
+        end = victims.run(WORDS)
+        advice = "Begin anew with --new" + f" --from {FIRST}/snapshots/000000.256" * kept
+        last = end.err.splitlines()[-1]
+        assert (end.code, last.startswith(f"error: no checkpoint in {FIRST / 'state-latest'} can be read: ")) == (
+            2,
+            True,
+        )
+        assert last.endswith(f". {advice}")
+        assert sorted(FIRST.rglob("*")) == before
 
 
 def test_a_second_command_leaves_a_run_that_is_being_trained_alone() -> None:
