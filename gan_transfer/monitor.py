@@ -90,12 +90,11 @@ class Monitor:
             self.every *= 2
         return images_seen // step % self.every == 0 or images_seen >= self.settings.kimg * 1000
 
-    def look(self, generator: Generator, images_seen: int) -> dict[str, Any]:
-        """Look, and give back the line that was written.
+    def examine(self, generator: Generator) -> dict[str, Any]:
+        """Look, without writing anything, and give back the figures.
 
         Args:
             generator: the average, in eval mode, with recalibrated statistics.
-            images_seen: the clock.
 
         Raises:
             GanTransferError: the pictures cannot be judged.
@@ -103,10 +102,12 @@ class Monitor:
         begin = time.perf_counter()
         found = self.examiner.look(self._fakes(generator), self.looks)
         figures = _figures(found, self.examiner.reals.features)
-        seconds = time.perf_counter() - begin
-        self.looked(seconds, images_seen)
-        cost = {"seconds": round(seconds, 3), "looks": self.looks}
-        line = {"kimg": images_seen / 1000} | figures | cost
+        return figures | {"seconds": round(time.perf_counter() - begin, 3), "looks": self.looks}
+
+    def keep(self, figures: dict[str, Any], images_seen: int) -> dict[str, Any]:
+        """Write the line of a look that has just been taken, and give it back."""
+        self.looked(figures["seconds"], images_seen)
+        line = {"kimg": images_seen / 1000} | figures
         append_line(self.folder.panel, line)
         return line
 

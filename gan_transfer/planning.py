@@ -19,10 +19,10 @@ from .data.selection import split
 from .data.source import Source
 from .data.sources import open_source
 from .diagnostics.extractors import Extractor, open_extractor
-from .errors import GanTransferError, RecipeError
+from .errors import GanTransferError, RecipeError, WeightsError
 from .hub import access
 from .models.dcgan import Discriminator, Generator, Network
-from .models.weights import Pair
+from .models.weights import Pair, public_state
 from .recipe import Diagnose, Model, Recipe, check_together
 from .training import hardware
 from .training.hardware import Hardware
@@ -98,7 +98,7 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = ""
     origin = dict(origin)  # what the pair decides is entered below
     source = _try(found, lambda: _open_data(recipe))
     wanted = recipe.transfer.source
-    pair = _try(found, lambda: start.open_pair(wanted)) if wanted != "none" else None
+    pair = _try(found, lambda: _open_pair(wanted)) if wanted != "none" else None
     chosen = _try(found, lambda: hardware.choose(recipe.train.device, recipe.train.precision))
     recipe = _try(found, lambda: _with_shape_of(pair, recipe, origin)) or recipe
     shape = Generator(recipe.model), Discriminator(recipe.model)
@@ -238,6 +238,17 @@ def _check_frozen(rows: list[BlockRow]) -> None:
         raise RecipeError(
             f"{names} cannot be frozen: drawn anew, because the source pair has another shape; freeze fewer"
         )
+
+
+def _open_pair(wanted: str) -> Pair:
+    pair = start.open_pair(wanted)
+    for letter, network in (("G", pair.generator), ("D", pair.discriminator)):
+        for name, value in public_state(network).items():
+            if not value.isfinite().all():
+                raise WeightsError(
+                    f"{letter} {name} of the pair {wanted} is not finite. Take another pair: --from builtin"
+                )
+    return pair
 
 
 def _open_extractor(settings: Diagnose, chosen: Hardware | None) -> Extractor | None:

@@ -14,7 +14,7 @@ import torch
 from .data.pack import Pack
 from .diagnostics import history
 from .diagnostics.history import Alarm, Entry
-from .errors import Collapsed, GanTransferError, RunError
+from .errors import Collapsed, GanTransferError, Interrupted, RunError
 from .examine import pictures_of
 from .models.dcgan import Generator
 from .models.metrics import write_metrics
@@ -22,6 +22,7 @@ from .monitor import Monitor, findings, keep_best, open_monitor
 from .planning import Plan
 from .recipe import Optim
 from .run_folder import RunFolder
+from .signals import StopSignal
 from .training.checkpoint import Checkpoints
 from .training.loop import Then
 from .training.step import Players
@@ -29,6 +30,10 @@ from .training.telemetry import drop_later_lines
 
 MOST_ROLLBACKS = 3
 """Each halves the learning rates; a run that collapses with an eighth of them has another fault."""
+
+
+MISSED = "look stopped"
+"""The event of a look that a signal stopped; the resumed run takes it first."""
 
 
 class Listener(Protocol):
@@ -49,6 +54,7 @@ class Guard:
         plan: of the run; its section `diagnose` says what to do.
         folder: of the run.
         listener: is told.
+        stop: ends what can be done again.
         rollbacks: how many there were.
         alarm: for which the run was ended or is to be rolled back.
     """
@@ -56,6 +62,7 @@ class Guard:
     plan: Plan
     folder: RunFolder
     listener: Listener
+    stop: StopSignal = dataclasses.field(default_factory=StopSignal)
     rollbacks: int = 0
     alarm: Alarm | None = None
 
@@ -72,8 +79,11 @@ class Guard:
         if eyes is None:
             return
         try:
-            reals = pictures_of(packed, self.plan.source.origin)
-            made = open_monitor(self.folder, reals, eyes, recipe.diagnose.fakes, recipe.train, self.plan.hardware)
+            with self.stop.at_once("making the diagnosis ready"):
+                reals = pictures_of(packed, self.plan.source.origin)
+                made = open_monitor(self.folder, reals, eyes, recipe.diagnose.fakes, recipe.train, self.plan.hardware)
+        except Interrupted:
+            raise
         except (GanTransferError, torch.OutOfMemoryError) as error:
             self._give_up(error)
             return
@@ -107,9 +117,16 @@ class Guard:
             return Then.STOP
         return Then.GO_ON
 
-    def share(self) -> float:
-        """Of this session's time, what making ready and looks have taken."""
+    def missed(self, images_seen: int) -> bool:
+        """Whether the look at this moment was stopped by a signal and has not been made up for."""
+        kimg = images_seen / 1000
+        stopped = any(event.get("event") == MISSED and event["kimg"] == kimg for event in self.folder.events())
+        return stopped and all(line["kimg"] != kimg for line in self.folder.looks())
+
+    def share(self, seconds: float | None = None) -> float:
+        """What share of this session's time these seconds are; by default what making ready and looks have taken."""
         spent = self._monitor.seconds if self._monitor else 0.0
+        spent = spent if seconds is None else seconds
         return round(spent / (time.perf_counter() - self._begin), 4)
 
     def stopped(self) -> bool:
@@ -190,11 +207,15 @@ class Guard:
     ) -> Sequence[Entry]:
         """Look, tell, and keep what is good; all looks so far, or none after a fault."""
         try:
-            line = monitor.look(generator, images_seen)
+            with self.stop.at_once("looking"):
+                found = monitor.examine(generator)
+        except Interrupted:
+            self.folder.event(MISSED, kimg=images_seen / 1000)
+            return ()
         except (GanTransferError, torch.OutOfMemoryError) as error:
             self._give_up(error)
             return ()
-        looks = monitor.history
+        line, looks = monitor.keep(found, images_seen), monitor.history
         top = history.best([look for look in looks if look.kimg > 0])
         if snapshot:
             write_metrics(snapshot, findings(line))

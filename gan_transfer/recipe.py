@@ -172,7 +172,7 @@ class Train:
     snapshot_kimg: Annotated[float, Gt(0)] = 20.0
     """Between two snapshots with their sample grids."""
     checkpoint_kimg: Annotated[float, Gt(0)] = 10.0
-    """Between two checkpoints, from which the same command resumes."""
+    """Between two checkpoints, from which the same command resumes; more where they would take over 2 % of the time."""
     grid: Annotated[int, Ge(1), Le(32)] = 8
     """Rows and columns of a sample grid."""
     device: str = "auto"

@@ -24,6 +24,9 @@ from .errors import RunError
 from .files import append_line, write_json
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
+HALF_WRITTEN = (".*.tmp", ".tmp??????")
+"""Names of files until they are whole: ours, and those of safetensors."""
+
 FREE = (
     "data.source", "data.workers", "train.device",
     "diagnose.extractor", "diagnose.fakes", "diagnose.on_collapse", "diagnose.patience",
@@ -123,8 +126,9 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
     except OSError as error:
         raise RunError(f"{folder.path} cannot be locked ({error}). Mend its permissions, or take --new") from None
     with lock:
-        for left in folder.path.rglob(".*.tmp"):  # half-written by a run that was killed: ours, since we hold the lock
-            left.unlink()
+        for pattern in HALF_WRITTEN:  # by a run that was killed: ours, since we hold the lock
+            for left in folder.path.rglob(pattern):
+                left.unlink()
         yield folder
 
 
@@ -193,8 +197,14 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
 
 
 def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
-    """In what a run's recipe differs; in nothing where the run never got as far as writing one."""
+    """In what a run's recipe differs; in nothing where the run never got as far as writing one.
+
+    Raises:
+        RunError: it got further, and its recipe is gone.
+    """
     old = folder.recipe()
+    if old is None and not folder.finished() and any(folder.state.glob("checkpoint-*")):
+        raise RunError(f"{folder.path / 'recipe.json'} is missing or damaged. Put it back, or begin anew with --new")
     return [line for line in difference(old, recipe) if line.split(":")[0] not in FREE] if old else []
 
 

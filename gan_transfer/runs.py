@@ -9,30 +9,27 @@ from typing import Any, Protocol
 
 import torch
 
-from . import __version__, config, images, run_folder
+from . import __version__, images, run_folder
 from .data.cache import cache_dir
 from .data.loader import Loader, check_batch
 from .data.pack import Pack, cached_pack, find_pack
 from .data.packed import ready
 from .errors import Interrupted, RunError, TrainingError
 from .models.dcgan import Discriminator, Generator
-from .models.ema import recalibrate
 from .models.lineage import lineage
-from .models.weights import Pair, save_pair
 from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
-from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
+from .snapshots import Snapshots, description
 from .training.checkpoint import Checkpoints
+from .training.checkpoint_file import Damaged
 from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
 from .transfer import freeze
-
-GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
 
 
 class View(Listener, Protocol):
@@ -71,9 +68,11 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         packed = _pack(plan, view, stop)
         check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
         name = f"{plan.recipe.name}-{plan.source.name}"
-        with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
+        with run_folder.open_run(outdir, name, description(plan, packed), new=new) as folder:
             try:
                 return _Run(plan, packed, folder, view, stop).go()
+            except BrokenPipeError:
+                raise  # whoever read our talk has gone; the folder is not at fault
             except torch.OutOfMemoryError:
                 advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
                 raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
@@ -93,14 +92,13 @@ class _Run:
     stop: StopSignal
 
     def __post_init__(self) -> None:
-        settings, shape = self.plan.recipe.train, self.plan.recipe.model
+        settings = self.plan.recipe.train
         self.checkpoints = Checkpoints(self.folder.state)
         self.clock: dict[str, Any] = {"pack": self.packed.key, "rollbacks": 0}
-        self.guard = Guard(self.plan, self.folder, self.view)
+        self.guard = Guard(self.plan, self.folder, self.view, self.stop)
         self.random = stream(settings.seed, "training")
         torch.manual_seed(settings.seed)  # dropout draws from the global generator
-        fixed = torch.Generator().manual_seed(GRID_SEED)
-        self.latents = torch.randn(settings.grid**2, shape.latent_dim, generator=fixed)
+        self.snapshots = Snapshots(self.plan, self.packed, self.folder)
 
     def go(self) -> Path:
         """Start or resume, train, and close the folder's books."""
@@ -120,7 +118,8 @@ class _Run:
         if stopped:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
         self._place(position)
-        self._announce(players)
+        with self.stop.at_once("measuring the speed"):
+            self._announce(players)
         self.guard.open(self.packed)
         signum, then = self._session(players)
         while then is Then.ROLL_BACK:
@@ -132,7 +131,8 @@ class _Run:
             raise Interrupted(signum, f"stopped at {self.loader.position / 1000:.2f} kimg; everything is saved")
         if self.guard.alarm:
             raise self.guard.collapsed(self.guard.alarm)
-        folder.event("finished", kimg=self.loader.position / 1000, diagnosis_share=self.guard.share())
+        shares = {"diagnosis_share": self.guard.share(), "checkpoint_share": self.guard.share(self.checkpoints.seconds)}
+        folder.event("finished", kimg=self.loader.position / 1000, **shares)
         return folder.path
 
     def _place(self, position: int) -> None:
@@ -147,19 +147,22 @@ class _Run:
 
         def snapshot(seen: int) -> Then:
             nonlocal then
-            folder = self._snapshot(players, seen)
+            folder = self.snapshots.write(players, seen)
             then = self.guard.look(players.ema.network, seen, folder, save)
-            self._plot()
+            self.snapshots.plot()
             return then
 
         def save() -> None:
             progress.save(self.guard.healthy)
 
-        if not self.loader.position:
-            self.guard.first_look(players.ema.network, save)
-        telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
-        signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
-        return signum, then
+        with self.checkpoints.in_background(), self.guard.healthy.in_background():
+            if not self.loader.position:
+                self.guard.first_look(players.ema.network, save)
+            elif self.guard.missed(self.loader.position) and snapshot(self.loader.position) is not Then.GO_ON:
+                return 0, then
+            telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
+            signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
+            return signum or (self.stop.signum if self.guard.missed(self.loader.position) else 0), then
 
     def _train(self, progress: Progress, telemetry: Telemetry, hooks: Hooks) -> int:
         try:
@@ -174,13 +177,11 @@ class _Run:
 
     def _begin(self, players: Players, blocks: list[BlockRow]) -> int:
         """Write what a run has before its first step; return its position, 0 images."""
-        folder, recipe = self.folder, self.plan.recipe
-        folder.write_json("recipe.json", _description(self.plan, self.packed))
+        folder = self.folder
+        folder.write_json("recipe.json", description(self.plan, self.packed))
         folder.write_json("origin.json", self.plan.origin)
         folder.write_json("blocks.json", [dataclasses.asdict(row) for row in blocks])
-        reals = Loader(self.packed.images, min(recipe.train.grid**2, self.packed.count), recipe.train.seed).next_batch()
-        images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
-        self._grid(players, "fakes_init.png")
+        self.snapshots.first_grids(players)
         folder.panel.unlink(missing_ok=True)  # of a beginning that was killed before its first checkpoint
         about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
         folder.event("started", **about, **{"from": lineage(self.plan.pair)})
@@ -188,7 +189,11 @@ class _Run:
 
     def _restore(self, players: Players) -> int:
         """Take the newest good checkpoint; return its position, the images seen."""
-        clock, faults = self.checkpoints.restore(players, self.random)
+        try:
+            clock, faults = self.checkpoints.restore(players, self.random)
+        except Damaged as error:
+            snapshots = sorted(self.folder.snapshots.glob("*/config.json"))
+            raise RunError(f"{error} --from {snapshots[-1].parent}" if snapshots else str(error)) from None
         for fault in faults:
             self.guard.say(f"warning: {fault}; the checkpoint before it is used")
             self.folder.event("damaged checkpoint", message=fault)
@@ -241,57 +246,17 @@ class _Run:
     def _tick(self, line: dict[str, float]) -> None:
         self.view.training(line, self.plan.recipe.train.kimg)
 
-    def _snapshot(self, players: Players, images_seen: int) -> Path:
-        """Write the averaged generator with fresh statistics, its discriminator and a grid; return the folder."""
-        recipe, average = self.plan.recipe, players.ema.network
-        if not all(p.isfinite().all() for p in [*average.parameters(), *players.discriminator.parameters()]):
-            raise TrainingError(f"a weight is not finite at {images_seen / 1000:.2f} kimg")
-        with self.plan.hardware.autocast():
-            recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
-        label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg, recipe.train.kimg)
-        began = self._began()
-        info: dict[str, Any] = {
-            "kimg": images_seen / 1000,
-            "recipe": recipe.name,
-            "data": _data(self.plan, self.packed),
-            "from": began,
-        }
-        folder, told = self.folder.snapshots / label, _published_recipe(self.plan, self.packed, began)
-        save_pair(folder, Pair(average, players.discriminator, info), recipe=told)
-        self._grid(players, f"fakes{label}.png")
-        return folder
-
-    def _plot(self) -> None:
-        """The curves, after the look, which belongs to them."""
-        if len(read_stats(self.folder.stats)) > 1:
-            plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
-
-    def _began(self) -> dict[str, Any] | None:
-        """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""
-        started = next((event for event in self.folder.events() if event.get("event") == "started"), {})
-        found: dict[str, Any] | None = started.get("from", lineage(self.plan.pair))
-        return found
-
-    def _grid(self, players: Players, name: str) -> None:
-        with torch.inference_mode():
-            device = self.plan.hardware.device
-            fakes = [images.to_uint8(players.ema.network(z.to(device))).cpu() for z in torch.split(self.latents, 64)]
-        images.save_png(self.folder.path / name, images.grid(torch.cat(fakes), self.plan.recipe.train.grid))
-
 
 def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
     """Decode the pictures, or find them decoded."""
-
-    def progress(done: int, total: int) -> None:
-        stop.check("packing")
-        view.packing(done, total)
 
     if (given := ready(plan.source, plan.pack_settings)) is not None:
         return given
     if find_pack(plan.source, plan.pack_settings) is None:
         view.say(f"decoding {len(plan.source):,} pictures into {cache_dir()}")
     workers = plan.recipe.data.workers
-    packed = cached_pack(plan.source, plan.pack_settings, workers=workers, progress=progress, say=view.say)
+    with stop.at_once("packing"):
+        packed = cached_pack(plan.source, plan.pack_settings, workers=workers, progress=view.packing, say=view.say)
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
     return packed
@@ -300,24 +265,3 @@ def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
 def _loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Loader:
     settings, mirror = plan.recipe.train, plan.recipe.data.mirror
     return Loader(packed.images, settings.batch, settings.seed, mirror=mirror, position=position, device=device)
-
-
-def _data(plan: Plan, packed: Pack) -> dict[str, Any]:
-    """What a snapshot tells of the pictures that it was trained on."""
-    about = {"source": plan.source.name, "origin": plan.source.origin}
-    return about | {"pictures": packed.count, "pack": packed.key}
-
-
-def _description(plan: Plan, packed: Pack) -> dict[str, Any]:
-    """What `recipe.json` holds and a resumption is compared with: also the pictures, and `auto` as it was resolved."""
-    precision = str(plan.hardware.dtype).removeprefix("torch.")
-    return config.to_dict(plan.recipe) | {"pack": packed.key, "precision": precision}
-
-
-def _published_recipe(plan: Plan, packed: Pack, began: dict[str, Any] | None) -> dict[str, Any]:
-    """The recipe as a snapshot holds it, which may be published: without the paths of this machine, and with the
-    pair that it started from by its commit."""
-    told = _description(plan, packed)
-    told["data"]["source"] = plan.source.origin
-    told["transfer"]["source"] = began["pair"] if began else "none"
-    return told

@@ -20,17 +20,38 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.signum = 0
+        self._doing = ""
 
     def check(self, where: str) -> None:
         """Raise `Interrupted` if a signal has come; for work that can be stopped anywhere."""
         if self.signum:
             raise Interrupted(self.signum, f"stopped while {where}")
 
+    @contextlib.contextmanager
+    def at_once(self, doing: str) -> Iterator[None]:
+        """Inside the block the first signal ends the work wherever it is; for long work that can be done again.
+
+        Raises:
+            Interrupted: a signal has come, before the block or in it.
+        """
+        self.check(doing)
+        self._doing = doing
+        try:
+            yield
+        except Exception:
+            self.check(doing)  # whatever was made of the interruption on its way here
+            raise
+        finally:
+            self._doing = ""
+        self.check(doing)
+
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """The handler."""
         if self.signum:
             raise Interrupted(signum, "stopped at once by a second signal")
         self.signum = signum
+        if self._doing:
+            self.check(self._doing)
 
 
 @contextlib.contextmanager

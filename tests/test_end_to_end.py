@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -18,7 +19,10 @@ FINETUNE = ("finetune", "--target", "coverart")
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def test_a_run_writes_its_folder_and_nothing_else(cli: Cli, tiny: list[str], home: Path) -> None:
+def test_a_run_writes_its_folder_and_nothing_else(
+    cli: Cli, tiny: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_transfer.training.checkpoint.SHARE", math.inf)  # each checkpoint that is due is written
     done = cli(*PRETRAIN, *tiny)
     assert (done.code, done.out) == (0, f"{FIRST}\n")
     assert [path.name for path in home.iterdir()] == ["runs"]

@@ -100,3 +100,14 @@ def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("torn", ['{"kimg": 1', "x"])
+def test_a_line_is_never_added_to_one_that_was_cut_off(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "lines.jsonl"
+    append_line(path, {"kimg": 0})
+    with open(path, "a") as file:
+        file.write(torn)
+    append_line(path, {"kimg": 2})
+    append_line(path, {"kimg": 3})
+    assert path.read_text() == f'{{"kimg": 0}}\n{torn}\n{{"kimg": 2}}\n{{"kimg": 3}}\n'

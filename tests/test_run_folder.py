@@ -130,6 +130,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     (path / "state-latest").mkdir()
     (path / "state-latest" / ".checkpoint-000000000064.safetensors.4711.tmp").write_bytes(b"half")
     (path / ".curves.png.4711.tmp").write_bytes(b"half")
+    (path / "state-latest" / ".tmpOtVp86").write_bytes(b"half")  # as safetensors calls it
     begin(tmp_path)
     assert sorted(file.name for file in path.rglob("*") if file.is_file()) == [".lock", "recipe.json"]
 
@@ -218,3 +219,17 @@ def test_an_outdir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(RunError, match="cannot make a run folder"):
         begin(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_a_run_with_checkpoints_whose_recipe_is_gone_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = begin(tmp_path)
+    (path / "state-latest").mkdir()
+    (path / "state-latest" / "checkpoint-000000000064.safetensors").touch()
+    (path / "recipe.json").unlink()
+    if content is not None:
+        (path / "recipe.json").write_text(content)
+    with pytest.raises(RunError) as caught:
+        begin(tmp_path)
+    assert str(caught.value) == (f"{path / 'recipe.json'} is missing or damaged. Put it back, or begin anew with --new")
+    assert begin(tmp_path, new=True).name == "00001-tiny-covers"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -64,3 +65,36 @@ def test_outside_the_main_thread_nothing_is_caught() -> None:
 
 def test_a_stop_signal_that_got_nothing_lets_work_go_on() -> None:
     assert StopSignal().check("packing") is None  # type: ignore[func-returns-value]
+
+
+@BOTH
+def test_work_that_can_be_done_again_ends_at_once(number: signal.Signals) -> None:
+    looking = pytest.raises(Interrupted, match="stopped while looking")
+    with looking as caught, stop_signal() as stop, stop.at_once("looking"):
+        os.kill(os.getpid(), number)
+        time.sleep(30)
+    assert caught.value.exit_code == 128 + number
+
+
+def test_whatever_becomes_of_the_interruption_inside_the_work_it_is_told_as_one() -> None:
+    with pytest.raises(Interrupted, match="stopped while fetching"), stop_signal() as stop, stop.at_once("fetching"):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        except Exception as error:
+            raise ValueError("the download failed") from error
+
+
+def test_behind_such_work_a_signal_is_remembered_again() -> None:
+    with stop_signal() as stop:
+        with stop.at_once("looking"):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signum == signal.SIGTERM
+        with pytest.raises(Interrupted, match="stopped while packing"), stop.at_once("packing"):
+            raise AssertionError("it is not begun")
+
+
+def test_an_error_of_the_work_itself_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), stop_signal() as stop, stop.at_once("looking"):
+        _ = 1 / 0

@@ -13,15 +13,16 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import WeightsError
-from ..files import atomic, sha256, write_json
+from ..files import sha256, write_json
 from ..images import to_float
 from ..resources import resource_dir
+from ..tensor_files import save_tensors
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -138,8 +139,7 @@ def save_builtin(folder: Path, network: Builtin, info: dict[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    with atomic(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, {"format": "pt", "library": "gan-transfer"})
+    save_tensors(folder / WEIGHTS, tensors, {"format": "pt", "library": "gan-transfer"})
     head = {"format": FORMAT, "library": "gan-transfer", "network": dataclasses.asdict(network.shape)}
     write_json(folder / CONFIG, head | info | {"sha256": {WEIGHTS: sha256(folder / WEIGHTS)}})
 

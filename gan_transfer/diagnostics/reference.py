@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import DataError
-from ..files import atomic
+from ..tensor_files import save_tensors
 from .extractors import Extractor
 
 FORMAT = 1
@@ -153,10 +152,8 @@ def _keep(path: Path, features: Tensor, made: Reference) -> None:
     told = {"pictures": made.pictures, "extractor": made.extractor, "library": "gan-transfer"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            save_file({"features": features, "rows": made.rows}, temporary, told)
-    except (OSError, SafetensorError) as error:
-        told_error = getattr(error, "strerror", None) or error
+        save_tensors(path, {"features": features, "rows": made.rows}, told)
+    except OSError as error:
         raise DataError(
-            f"cache folder '{path.parent}' cannot be written: {told_error}; set GAN_TRANSFER_CACHE"
+            f"cache folder '{path.parent}' cannot be written: {error.strerror or error}; set GAN_TRANSFER_CACHE"
         ) from None

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import DamagedError
-from ..files import atomic, sha256, write_json
+from ..files import sha256, write_json
 from ..recipe import Model
+from ..tensor_files import save_tensors
 from .dcgan import Discriminator, Generator, Network
 from .snapshot import (
     AGAIN,
@@ -139,8 +139,7 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _save(path: Path, network: Network, dtype: torch.dtype, header: dict[str, str]) -> None:
     tensors = {name: _stored(name, value, dtype) for name, value in public_state(network).items()}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, header)
+    save_tensors(path, tensors, header)
 
 
 def _check_partners(folder: Path) -> None:

@@ -1,26 +1,29 @@
-"""What a run resumes from: everything that training changes, in one safetensors file per checkpoint.
+"""What a run resumes from: everything that training changes, in one file per checkpoint.
 
-A checkpoint is whole or absent (written aside, then renamed), carries a checksum of its tensors, and the last two
+A checkpoint is whole or absent (written aside, then renamed), carries a checksum of all that it holds, and the last two
 are kept, so that a damaged newest one costs only the time since the one before.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import RunError, TrainingError
-from ..files import atomic
+from ..errors import TrainingError
+from .checkpoint_file import Damaged, name_of, read, write
 from .step import Players
 
 KEPT = 2  # checkpoints
+
+SHARE = 0.02
+"""Of the training time for which checkpoints may hold the loop up: where they would take more, there are fewer."""
 
 
 class Checkpoints:
@@ -29,39 +32,74 @@ class Checkpoints:
     Args:
         folder: `state-latest` of the run, or another; made by the first `save`.
         kept: how many of the newest stay.
+
+    Attributes:
+        seconds: for which `save` has held its callers up.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT) -> None:
-        self.folder, self.kept = folder, kept
+        self.folder, self.kept, self.seconds = folder, kept, 0.0
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+        self._rest_until = 0.0
 
     def paths(self) -> list[Path]:
-        """All checkpoint files, newest first."""
-        return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
+        """All checkpoint files, newest first; waits for one that is being written, and raises its errors."""
+        self._settle()
+        return self._files()
+
+    @contextlib.contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Inside the block `save` only copies what it saves, and a thread writes it.
+
+        One is written at a time, in order. What goes wrong is raised by the next call, at the latest by the end of the
+        block, which waits until all is written.
+        """
+        with ThreadPoolExecutor(1, "checkpoint") as self._thread:
+            try:
+                yield
+            finally:
+                self._thread = None
+                self._settle()
+
+    def cheap(self) -> bool:
+        """Whether checkpoints hold the loop up for no more than `SHARE` of the time if one is written now, judged by
+        how long the last one did; without a thread, always.
+
+        Raises:
+            OSError: the one before could not be written.
+        """
+        if self._writing and self._writing.done():
+            self._settle()
+        return self._thread is None or time.perf_counter() >= self._rest_until
 
     def save(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
-        """Write a checkpoint.
+        """Write a checkpoint, first of all copying what it holds.
 
         Args:
             players: networks and optimisers.
-            random: the generator of latents and augmentation; torch's global one, for dropout, is saved too.
+            random: the generator of latents and augmentation; torch's global ones, for dropout, are saved too.
             clock: JSON values to resume with; must hold `images_seen`.
 
         Raises:
             TrainingError: a weight is not finite; nothing is written, the last good checkpoint stays.
-            OSError: no space, no permission.
+            OSError: no space, no permission; also of the one before.
         """
-        tensors = {k: v.detach().cpu().contiguous() for k, v in _tensors(players).items()}
-        tensors |= {"random": random.get_state(), "random_global": torch.get_rng_state()}
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise TrainingError(f"{name} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / _name(clock)
-        metadata = {"format": "pt", "clock": json.dumps(clock), "sha256": _digest(tensors)}
-        with atomic(path) as temporary:
-            save_file(tensors, temporary, metadata)
-        for old in self.paths()[self.kept :]:
-            old.unlink()
+        begin = time.perf_counter()
+        self._settle()
+        tensors = _tensors(players)
+        if broken := _not_finite(tensors):
+            raise TrainingError(f"{broken} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
+        tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+        tensors |= _random_states(random, _device(players))
+        path = self.folder / name_of(clock)
+        if self._thread:
+            self._writing = self._thread.submit(self._write, path, tensors, dict(clock))
+        else:
+            self._write(path, tensors, clock)
+        held = time.perf_counter() - begin
+        self.seconds += held
+        self._rest_until = begin + held / SHARE
         return path
 
     def rewind(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
@@ -69,36 +107,55 @@ class Checkpoints:
 
         It is written before the others go, so that a kill at any moment leaves one to go on from.
         """
-        later = [path for path in self.paths() if path.name > _name(clock)]
+        later = [path for path in self.paths() if path.name > name_of(clock)]
         path = Checkpoints(self.folder, self.kept + len(later)).save(players, random, clock)
         for other in later:
             other.unlink()
         return path
 
     def restore(self, players: Players, random: torch.Generator) -> tuple[dict[str, Any] | None, list[str]]:
-        """Load the newest checkpoint that is whole into the players and the random generator.
+        """Load the newest checkpoint that is whole into the players and the random generators.
+
+        Damaged ones before it are renamed, so that they do not count as kept. Where all are damaged, nothing is.
 
         Returns:
             Its clock, or None where there is none; and one line for each damaged file that was passed over.
 
         Raises:
-            RunError: there are checkpoints and none is whole.
+            Damaged: there are checkpoints and none is whole.
+            RunError: one was written by a newer version.
         """
-        faults = []
+        damaged = dict[Path, str]()
         for path in self.paths():
             try:
-                tensors, clock = _read(path)
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-                faults.append(f"{path.name} is damaged ({error})")
-                path.rename(path.with_suffix(".damaged"))  # it must not count as one of those kept
+                tensors, clock = read(path)
+            except Damaged as error:
+                damaged[path] = f"{path.name} is damaged ({error})"
                 continue
+            for other in damaged:
+                other.rename(other.with_suffix(".damaged"))
             _put(players, tensors)
-            random.set_state(tensors["random"])
-            torch.set_rng_state(tensors["random_global"])
-            return clock, faults
-        if faults:
-            raise RunError(f"no checkpoint in {self.folder} can be read: {'; '.join(faults)}. Begin anew with --new")
+            _put_random_states(tensors, random, _device(players))
+            return clock, list(damaged.values())
+        if damaged:
+            faults = "; ".join(damaged.values())
+            raise Damaged(f"no checkpoint in {self.folder} can be read: {faults}. Begin anew with --new")
         return None, []
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+    def _write(self, path: Path, tensors: dict[str, Tensor], clock: dict[str, Any]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        write(path, tensors, clock)
+        for old in self._files()[self.kept :]:
+            old.unlink()
+
+    def _settle(self) -> None:
+        """Wait for the thread, and raise what went wrong in it, once."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
 
 def _tensors(players: Players) -> dict[str, Tensor]:
@@ -130,27 +187,33 @@ def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if _digest(tensors) != metadata["sha256"]:
-        raise ValueError("its checksum does not fit")
-    if not {"random", "random_global"} <= tensors.keys():
-        raise ValueError("it was written by another version")
-    clock: dict[str, Any] = json.loads(metadata["clock"])
-    if _name(clock) != path.name:
-        raise ValueError("its clock does not fit its name")
-    return tensors, clock
+def _device(players: Players) -> torch.device:
+    return next(players.generator.parameters()).device
 
 
-def _name(clock: dict[str, Any]) -> str:
-    return f"checkpoint-{clock['images_seen']:012d}.safetensors"
+def _not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """The first name whose values are not all finite; the device is waited for once."""
+    floats = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    device = next(iter(floats.values())).device
+    finite = torch.stack([value.detach().isfinite().all().to(device) for value in floats.values()]).tolist()
+    return next((name for name, good in zip(floats, finite, strict=True) if not good), None)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def _random_states(random: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+    """The states of all generators that training draws from: ours, torch's own, and that of the device."""
+    states = {"random": random.get_state(), "random_global": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random_cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["random_mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _put_random_states(tensors: dict[str, Tensor], random: torch.Generator, device: torch.device) -> None:
+    """Take them again, as far as they are there: the run may have been on another device."""
+    random.set_state(tensors["random"])
+    torch.set_rng_state(tensors["random_global"])
+    if device.type == "cuda" and "random_cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random_cuda"], device)
+    if device.type == "mps" and "random_mps" in tensors:
+        torch.mps.set_rng_state(tensors["random_mps"])

@@ -104,7 +104,8 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
                 then = hooks.snapshot(seen)
             if then is Then.ROLL_BACK:
                 break
-            if last or then is Then.STOP or due(seen, settings.batch, settings.checkpoint_kimg):
+            ends = last or then is Then.STOP
+            if ends or (due(seen, settings.batch, settings.checkpoint_kimg) and checkpoints.cheap()):
                 progress.save(checkpoints)
             if then is Then.STOP:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import mmap
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 from ..errors import TrainingError
 from ..files import append_line, write_text
 from .step import STATISTICS
+
+STATM = Path("/proc/self/statm")  # in pages: size, resident, of these shared, ...
 
 
 class Telemetry:
@@ -60,6 +63,8 @@ class Telemetry:
         done, elapsed = images_seen - self._first_images, now - self._start
         line["eta_sec"] = round(max(self.total - images_seen, 0) * elapsed / max(done, 1), 1)
         line["memory_gb"] = round(memory_gb(), 3)
+        if (own := own_memory_mb()) is not None:
+            line["rss_mb"] = round(own, 1)
         line["time"] = round(time.time(), 1)
         append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
         self._sums, self._steps, self._images, self._waited, self._last = None, 0, 0, 0.0, now
@@ -78,6 +83,16 @@ def memory_gb() -> float:
     resource = importlib.import_module("resource")  # not there on Windows
     peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def own_memory_mb() -> float | None:
+    """Memory that the process holds now in MB, without the pages of mapped files, which the system takes back at will;
+    None where there is no `/proc`."""
+    try:
+        _, resident, shared, *_ = map(int, STATM.read_text().split())
+    except OSError:
+        return None
+    return (resident - shared) * mmap.PAGESIZE / 1e6
 
 
 def drop_later_lines(path: Path, images_seen: int) -> None:

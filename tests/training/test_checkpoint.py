@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_transfer.errors import RunError, TrainingError
 from gan_transfer.models.dcgan import Discriminator, Generator, initialise
 from gan_transfer.recipe import Augment, Ema, Model, Objective, Recipe
+from gan_transfer.training import checkpoint, checkpoint_file
 from gan_transfer.training.checkpoint import KEPT, Checkpoints
 from gan_transfer.training.hardware import Hardware
 from gan_transfer.training.step import Players, Step, make_players
@@ -225,9 +230,10 @@ def test_when_none_is_whole_the_run_stops_with_the_way_out(tmp_path: Path, damag
     for path in Checkpoints(tmp_path).paths():
         damage(path)
     step = begin(seed=1)
-    before = everything(step.players)
+    before, files = everything(step.players), sorted(tmp_path.iterdir())
     with pytest.raises(RunError) as caught:
         Checkpoints(tmp_path).restore(step.players, step.random)
+    assert sorted(tmp_path.iterdir()) == files
     message = str(caught.value)
     assert message.startswith(
         f"no checkpoint in {tmp_path} can be read: checkpoint-000000000016.safetensors is damaged"
@@ -257,6 +263,125 @@ def test_a_write_that_fails_leaves_the_others(tmp_path: Path) -> None:
         "checkpoint-000000000008.safetensors",
         "checkpoint-000000000024.safetensors",
     ]
+
+
+def rewritten(path: Path, **changes: str) -> None:
+    """Write a checkpoint again with other entries in its header, under a checksum that fits."""
+    with safe_open(path, framework="pt") as file:
+        told = dict(file.metadata()) | changes
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    del told["sha256"]
+    save_file(tensors, path, told | {"sha256": checkpoint_file._digest(tensors, told)})
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    newest = Checkpoints(tmp_path).paths()[0]
+    rewritten(newest, version="3")
+    before = newest.read_bytes()
+    step = begin(seed=1)
+    with pytest.raises(RunError) as caught:
+        Checkpoints(tmp_path).restore(step.players, step.random)
+    assert str(caught.value) == (
+        f"{newest} was written by a newer gan-transfer (format 3, this one reads up to 2). "
+        "Update gan-transfer, or begin anew with --new"
+    )
+    assert newest.read_bytes() == before
+
+
+def test_a_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
+    held = saved_run(tmp_path)
+    newest = Checkpoints(tmp_path).paths()[0]
+    with safe_open(newest, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    clock = {"images_seen": 2 * BATCH, "pack": "abc", "rollbacks": 0}
+    save_file(tensors, newest, {"format": "pt", "clock": json.dumps(clock), "sha256": digest.hexdigest()})
+    step = begin(seed=1)
+    assert Checkpoints(tmp_path).restore(step.players, step.random) == (clock, [])
+    assert same(everything(step.players), held[1])
+
+
+def test_a_flipped_bit_in_the_clock_or_the_format_is_damage(tmp_path: Path) -> None:
+    held = saved_run(tmp_path)
+    newest = Checkpoints(tmp_path).paths()[0]
+    whole = newest.read_bytes()
+    step = begin(seed=1)
+    for key in (b'"clock":"', b'"version":"'):
+        start = whole.index(key)
+        for place in range(start, start + len(key) + 20):
+            for bit in (0, 1, 4):
+                damaged = bytearray(whole)
+                damaged[place] ^= 1 << bit
+                newest.write_bytes(damaged)
+                clock, faults = Checkpoints(tmp_path).restore(step.players, step.random)
+                assert (clock, len(faults)) == ({"images_seen": BATCH}, 1), damaged[start : start + 40]
+    assert same(everything(step.players), held[0])
+
+
+def test_in_the_background_what_is_written_is_the_moment_of_saving(tmp_path: Path) -> None:
+    step = begin()
+    advance(step, 0, 1)
+    held = everything(step.players)
+    checkpoints = Checkpoints(tmp_path)
+    with checkpoints.in_background():
+        checkpoints.save(step.players, step.random, {"images_seen": BATCH})
+        advance(step, 1, 2)
+        assert [path.name for path in checkpoints.paths()] == [f"checkpoint-{BATCH:012d}.safetensors"]
+    other = begin(seed=1)
+    assert checkpoints.restore(other.players, other.random) == ({"images_seen": BATCH}, [])
+    assert same(everything(other.players), held)
+
+
+def test_when_the_background_ends_all_is_written_in_order_and_the_last_two_are_there(tmp_path: Path) -> None:
+    step, checkpoints = begin(), Checkpoints(tmp_path)
+    with checkpoints.in_background():
+        for number in range(5):
+            checkpoints.save(step.players, step.random, {"images_seen": number * BATCH})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"checkpoint-{number * BATCH:012d}.safetensors" for number in (3, 4)
+    ]
+
+
+@pytest.mark.parametrize("ask", ["save", "paths", "cheap", "the end"])
+def test_what_goes_wrong_in_the_background_is_raised_by_the_next_call(tmp_path: Path, ask: str) -> None:
+    step, checkpoints = begin(), Checkpoints(tmp_path)
+    (tmp_path / "checkpoint-000000000024.safetensors").mkdir()
+    with pytest.raises(OSError, match="directory"), checkpoints.in_background():
+        checkpoints.save(step.players, step.random, {"images_seen": 24})
+        if ask == "save":
+            checkpoints.save(step.players, step.random, {"images_seen": 32})
+        if ask == "paths":
+            checkpoints.paths()
+        while ask == "cheap":
+            checkpoints.cheap()
+    assert checkpoints._files() == [tmp_path / "checkpoint-000000000024.safetensors"]
+
+
+def test_checkpoints_become_rarer_where_they_would_take_more_than_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, checkpoints = begin(), Checkpoints(tmp_path)
+    with checkpoints.in_background():
+        assert checkpoints.cheap()
+        checkpoints.save(step.players, step.random, {"images_seen": 8})
+        held = checkpoints.seconds
+        assert 0 < held < 60
+        assert not checkpoints.cheap()
+        monkeypatch.setattr(checkpoint, "SHARE", math.inf)
+        checkpoints.save(step.players, step.random, {"images_seen": 16})
+        assert checkpoints.cheap()
+        assert checkpoints.seconds > held
+
+
+def test_a_weight_that_is_not_finite_is_told_at_once_also_in_the_background(tmp_path: Path) -> None:
+    step, checkpoints = begin(), Checkpoints(tmp_path)
+    step.players.generator.blocks["g4"].conv.weight.data[0, 0, 0, 0] = math.nan  # type: ignore[operator]
+    with checkpoints.in_background(), pytest.raises(TrainingError, match=r"^generator\.g4\.conv\.weight is not finite"):
+        checkpoints.save(step.players, step.random, {"images_seen": 24})
+    assert checkpoints.paths() == []
 
 
 def test_saving_changes_nothing_in_the_run(tmp_path: Path) -> None:

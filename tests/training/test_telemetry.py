@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from gan_transfer.errors import TrainingError
+from gan_transfer.training import telemetry as telemetry_module
 from gan_transfer.training.step import STATISTICS
-from gan_transfer.training.telemetry import Telemetry, memory_gb
+from gan_transfer.training.telemetry import STATM, Telemetry, memory_gb
 
 KEYS = {"kimg", "img_per_sec", "data_wait", "loss_g", "loss_d", "d_real", "d_fake"}
 
@@ -105,6 +106,24 @@ def test_resuming_at_the_last_line_touches_nothing(tmp_path: Path) -> None:
 def test_a_fresh_run_writes_nothing_before_its_first_tick(tmp_path: Path) -> None:
     Telemetry(tmp_path / "stats.jsonl", 0, 1000).add(step(1, 1, 1, 1, 0), 64, 0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="Linux says it there")
+def test_a_tick_tells_the_memory_held_now(tmp_path: Path) -> None:
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
+    before = telemetry.tick(64)["rss_mb"]
+    held = torch.ones(50_000_000, dtype=torch.uint8)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
+    assert telemetry.tick(128)["rss_mb"] - before == pytest.approx(50, abs=5)
+    del held
+
+
+def test_where_the_system_does_not_say_the_memory_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry_module, "STATM", tmp_path / "absent")
+    telemetry = Telemetry(tmp_path / "stats.jsonl", 0, 1000)
+    telemetry.add(step(1, 1, 1, 1, 0), 64, 0.0)
+    assert "rss_mb" not in telemetry.tick(64)
 
 
 def test_memory_is_that_of_a_process_that_has_loaded_torch() -> None:
