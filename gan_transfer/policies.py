@@ -241,7 +241,8 @@ def slow_down(players: Players, optim: Optim, times: int) -> tuple[float, float]
     """Set the learning rates to those of the recipe, halved so many times; return those of G and of D."""
     rates = optim.glr * 0.5**times, optim.dlr * 0.5**times
     for adam, rate in zip((players.adam_g, players.adam_d), rates, strict=True):
-        adam.param_groups[0]["lr"] = rate
+        for group in adam.param_groups:
+            group["lr"] = rate * group["factor"]
     return rates
 
 
