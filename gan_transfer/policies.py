@@ -160,7 +160,8 @@ class Guard:
 
     def forget_after(self, images_seen: int) -> None:
         """Drop looks and snapshots behind a moment that is gone back to."""
-        drop_later_lines(self.folder.panel, images_seen)
+        for book in (self.folder.panel, self.folder.moved):
+            drop_later_lines(book, images_seen)
         if self.rollbacks:  # after a mere kill they will be made again just so
             for path in self.folder.snapshots.glob("[0-9]*/"):
                 if float(path.name) > images_seen / 1000:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from . import conflicts, config, geometry
+from . import config, conflicts, geometry
 from .errors import RecipeError
 from .explain import toml
 from .geometry import Layer

@@ -14,7 +14,6 @@ from torch.nn.functional import pad
 
 from ..recipe import Augment
 
-
 ADA_STEPS = 4
 """Between two moves of ADA's probability, as the authors have it."""
 

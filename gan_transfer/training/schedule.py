@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..models.dcgan import Generator, Network
@@ -39,15 +38,17 @@ def groups(network: Network, optim: Optim, rate: float) -> list[dict[str, Any]]:
     ]
 
 
-def thaw(network: Network, thaw_kimg: float, images_seen: int) -> None:
-    """Let as many blocks learn as are due, from the one furthest from the image on: one at first, and one more after
-    every `thaw_kimg` (gradual unfreezing, Howard & Ruder 2018). The others' batch norm goes on with the statistics of
-    each batch, so that nothing jumps when their time comes. What is due hangs on the clock alone, so that a run goes
-    on as it was."""
-    for name, due in _due(network, thaw_kimg, images_seen):
-        network.blocks[name].requires_grad_(due)
+def begins(network: Network, optim: Optim) -> dict[str, float]:
+    """By block, the kimg at which it begins to learn: 0, or one `thaw_kimg` more with every block nearer to the image
+    (gradual unfreezing, Howard & Ruder 2018)."""
+    return {name: distance * optim.thaw_kimg for distance, name in enumerate(inwards(network))}
 
 
-def _due(network: Network, thaw_kimg: float, images_seen: int) -> Iterator[tuple[str, bool]]:
-    learning = 1 + images_seen // (thaw_kimg * 1000)
-    yield from ((name, number < learning) for number, name in enumerate(inwards(network)))
+def thaw(network: Network, optim: Optim, images_seen: int) -> None:
+    """Let those blocks learn whose time has come.
+
+    Until then a block's batch norm goes on with the statistics of each batch, so that nothing jumps when it begins.
+    What is due hangs on the clock alone, so that a run that is resumed goes on as it was.
+    """
+    for name, kimg in begins(network, optim).items():
+        network.blocks[name].requires_grad_(images_seen >= kimg * 1000)

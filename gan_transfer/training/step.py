@@ -117,9 +117,9 @@ class Step:
         Returns:
             `statistics` as float32 [9 or more] on the device, without waiting for it.
         """
-        if thaw_kimg := self.recipe.optim.thaw_kimg:
+        if self.recipe.optim.thaw_kimg:
             for network in (self.players.generator, self.players.discriminator):
-                thaw(network, thaw_kimg, images_seen)
+                thaw(network, self.recipe.optim, images_seen)
         real = images.to_float(self.hardware.put(batch))
         fakes = self._fakes(len(batch))
         penalised = (images_seen // len(batch)) % self.recipe.objective.penalty_interval == 0
