@@ -17,12 +17,19 @@ def pictures(count: int, channels: int = 3) -> Tensor:
     return torch.rand(count, channels, 16, 16, generator=seeded(5)) * 2 - 1
 
 
+def settle(discriminator: Discriminator) -> None:
+    """Drawn weights have no direction that stands out, so their power iteration takes long."""
+    for _ in range(40):
+        _settle_spectral_norm(discriminator)
+    discriminator.eval()
+
+
 def begun(source: dict[str, object], target: dict[str, object]) -> tuple[Discriminator, Discriminator, dict[str, str]]:
     """The source's discriminator, the one that begins with it, and how its blocks began."""
     pair = source_pair(shaped(**source))
-    _settle_spectral_norm(pair.discriminator)
-    pair.discriminator.eval()
+    settle(pair.discriminator)
     _, discriminator, rows = warm_start(pair, shaped(**target), seeded(1))
+    settle(discriminator)
     return pair.discriminator.eval(), discriminator.eval(), started([row for row in rows if row.network == "D"])
 
 
