@@ -160,7 +160,7 @@ class Augment:
     ada_target: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Move the probability, from 0, until E sign D(x) is this (ADA, Karras et al. 2020, who took 0.6); 0 is off."""
     ada_kimg: Annotated[float, Gt(0)] = 100.0
-    """Thousands of images in which the probability can move from 0 to 1."""
+    """Thousands of images in which the probability can move from 0 to 1; short against the length of the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,11 +334,13 @@ def _transfer_faults(recipe: Recipe) -> list[str]:
     """What keeps something of a source pair where there is none."""
     if recipe.transfer.source != "none":
         return []
-    wanted, lines = 'with transfer.source = "none"; wanted 0, or a transfer.source such as "builtin"', []
-    for section, keys in KEEPING.items():
-        given = [key for key in keys if getattr(getattr(recipe, section), key) not in (0, "all")]
-        lines += [f"{section}.{key}: nothing to keep {wanted.replace('0', NOTHING.get(key, '0'), 1)}" for key in given]
-    return lines
+    keys = [(section, key) for section, below in KEEPING.items() for key in below]
+    given = [(section, key) for section, key in keys if getattr(getattr(recipe, section), key) not in (0, "all")]
+    return [
+        f'{section}.{key}: nothing to keep with transfer.source = "none"; '
+        f'wanted {NOTHING.get(key, "0")}, or a transfer.source such as "builtin"'
+        for section, key in given
+    ]
 
 
 def _method_faults(recipe: Recipe) -> list[str]:
