@@ -206,9 +206,11 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
 def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
     """In what a run's recipe differs; in nothing where the run never got as far as writing one. A setting that was not
     yet known when the run began was as its default is."""
-    old = folder.recipe()
-    known = completed(old, to_dict(Recipe())) if old else recipe
-    return [line for line in difference(known, recipe) if line.split(":")[0] not in FREE]
+    if (old := folder.recipe()) is None:
+        return []
+    defaults = to_dict(Recipe())
+    before, now = completed(old, defaults), completed(recipe, defaults)
+    return [line for line in difference(before, now) if line.split(":")[0] not in FREE]
 
 
 def _numbered(outdir: Path) -> list[tuple[int, Path]]:
