@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import config, images, run_folder
+from . import config, images, moved, run_folder
 from .data.loader import Loader
 from .data.pack import Pack
 from .errors import TrainingError
@@ -19,6 +19,7 @@ from .planning import Plan
 from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .training.step import Players
+from .transfer.begun import Begun
 
 GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
 
@@ -30,10 +31,14 @@ class Snapshots:
         plan: of the run.
         packed: its pictures.
         folder: to write into.
+
+    Attributes:
+        begun: the pair that the run began with, which every snapshot is compared with; None from scratch.
     """
 
     def __init__(self, plan: Plan, packed: Pack, folder: RunFolder) -> None:
         self.plan, self.packed, self.folder = plan, packed, folder
+        self.begun: Begun | None = None
         fixed = torch.Generator().manual_seed(GRID_SEED)
         self._latents = torch.randn(plan.recipe.train.grid**2, plan.recipe.model.latent_dim, generator=fixed)
 
@@ -66,6 +71,9 @@ class Snapshots:
         folder, told = self.folder.snapshots / label, _published_recipe(self.plan, self.packed, began)
         save_pair(folder, Pair(average, players.discriminator, info), recipe=told)
         self._grid(players, f"fakes{label}.png")
+        if self.begun:
+            pair = average, players.discriminator
+            moved.report(self.folder, self.begun, pair, self._latents, images_seen / 1000, self.plan.extractor)
         return folder
 
     def plot(self) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from gan_transfer.config import to_dict
 from gan_transfer.errors import RunError
+from gan_transfer.recipe import Recipe
 from gan_transfer.run_folder import RunFolder, check_space, check_writable, kimg_label, open_run
 
 RECIPE: dict[str, Any] = {"name": "tiny", "train": {"kimg": 4.0, "device": "cpu"}, "data": {"source": "a"}, "pack": "1"}
@@ -233,3 +235,16 @@ def test_a_run_with_checkpoints_whose_recipe_is_gone_is_refused(tmp_path: Path, 
         begin(tmp_path)
     assert str(caught.value) == (f"{path / 'recipe.json'} is missing or damaged. Put it back, or begin anew with --new")
     assert begin(tmp_path, new=True).name == "00001-tiny-covers"
+
+
+def test_settings_that_were_not_yet_known_when_a_run_began_count_as_their_defaults(tmp_path: Path) -> None:
+    old, new = to_dict(Recipe()), to_dict(Recipe())
+    del old["anchor"], old["optim"]["lr_mult"], old["model"]["stack"]
+    with open_run(tmp_path, "coverart-covers", old) as begun:
+        begun.write_json("recipe.json", old)
+    with open_run(tmp_path, "coverart-covers", new) as resumed:
+        assert resumed.path == begun.path
+    new["optim"]["lr_mult"] = {"d32": 0.1}
+    told = r"has another recipe: optim\.lr_mult\.d32: \(absent\) -> 0\.1\. Give"
+    with pytest.raises(RunError, match=told), open_run(tmp_path, "coverart-covers", new):
+        pass

@@ -27,6 +27,8 @@ class Row:
     frozen: bool = False
     learning_rate: float = 2e-4
     batch_norm: str = "-"
+    learns: str = "all"
+    from_kimg: float = 0.0
 
 
 def tick(kimg: float, time: float) -> dict[str, float]:
