@@ -177,6 +177,8 @@ class Train:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the fastest that is there."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; `auto` is bfloat16 where the hardware multiplies in it."""
+    sync_bn: bool = False
+    """Batch norm by the statistics of the whole batch, not of each rank's share of it. Costs an exchange per layer."""
 
 
 @dataclasses.dataclass(frozen=True)

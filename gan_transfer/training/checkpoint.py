@@ -50,7 +50,7 @@ class Checkpoints:
             TrainingError: a weight is not finite; nothing is written, the last good checkpoint stays.
             OSError: no space, no permission.
         """
-        tensors = {k: v.detach().cpu().contiguous() for k, v in _tensors(players).items()}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors_of(players).items()}
         tensors |= {"random": random.get_state(), "random_global": torch.get_rng_state()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -92,7 +92,7 @@ class Checkpoints:
                 faults.append(f"{path.name} is damaged ({error})")
                 path.rename(path.with_suffix(".damaged"))  # it must not count as one of those kept
                 continue
-            _put(players, tensors)
+            put(players, tensors)
             random.set_state(tensors["random"])
             torch.set_rng_state(tensors["random_global"])
             return clock, faults
@@ -101,7 +101,7 @@ class Checkpoints:
         return None, []
 
 
-def _tensors(players: Players) -> dict[str, Tensor]:
+def tensors_of(players: Players) -> dict[str, Tensor]:
     """Every tensor of the players under a flat name."""
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
     tensors = {f"{part}.{k}": v for part, network in networks.items() for k, v in network.state_dict().items()}
@@ -111,7 +111,7 @@ def _tensors(players: Players) -> dict[str, Tensor]:
     return tensors
 
 
-def _put(players: Players, tensors: dict[str, Tensor]) -> None:
+def put(players: Players, tensors: dict[str, Tensor]) -> None:
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
     for part, network in networks.items():
         network.load_state_dict(_below(tensors, part))

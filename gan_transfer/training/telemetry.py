@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .. import distributed
 from ..errors import TrainingError
 from ..files import append_line, write_text
 from .step import STATISTICS
@@ -21,19 +22,20 @@ class Telemetry:
     """Collects the statistics of steps and writes one line of `stats.jsonl` per tick.
 
     Args:
-        path: the `stats.jsonl`.
+        path: the `stats.jsonl`; None writes nothing, as ranks other than 0 do.
         images_seen: where the run stands; later lines in the file, left by a run that was killed, are dropped.
         total: images of the whole run, for the ETA.
     """
 
-    def __init__(self, path: Path, images_seen: int, total: int) -> None:
+    def __init__(self, path: Path | None, images_seen: int, total: int) -> None:
         self.path, self.total = path, total
         self._sums: Tensor | None = None
         self._steps = self._images = 0
         self._waited = 0.0
         self._start = self._last = time.perf_counter()
         self._first_images = images_seen
-        drop_later_lines(path, images_seen)
+        if path:
+            drop_later_lines(path, images_seen)
 
     def add(self, statistics: Tensor, images: int, waited: float) -> None:
         """Add one step's statistics [9], its images, and the seconds that it waited for them; nothing is copied from
@@ -45,11 +47,12 @@ class Telemetry:
         self._waited += waited
 
     def tick(self, images_seen: int) -> dict[str, float]:
-        """Average since the last tick, write the line, and return it.
+        """Average since the last tick, over all ranks, write the line, and return it.
 
         Raises:
             TrainingError: a loss is not finite; the line is written all the same, with null for it.
         """
+        distributed.average([] if self._sums is None else [self._sums])
         means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(STATISTICS)
         now = time.perf_counter()
         seconds = max(now - self._last, 1e-9)
@@ -61,7 +64,8 @@ class Telemetry:
         line["eta_sec"] = round(max(self.total - images_seen, 0) * elapsed / max(done, 1), 1)
         line["memory_gb"] = round(memory_gb(), 3)
         line["time"] = round(time.time(), 1)
-        append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
+        if self.path:
+            append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
         self._sums, self._steps, self._images, self._waited, self._last = None, 0, 0, 0.0, now
         if not finite:
             broken = ", ".join(n for n, v in zip(STATISTICS, means, strict=True) if not math.isfinite(v))
