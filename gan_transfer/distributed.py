@@ -234,8 +234,8 @@ def _peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise PeerLost(
-            f"another process of this run has gone ({_first_line(error)}). "
-            "The same command resumes from the last checkpoint; torchrun --max-restarts 3 does so by itself"
+            "another process of this run has gone. The same command resumes from the last checkpoint, and "
+            "torchrun --max-restarts 3 does so by itself"
         ) from error
 
 

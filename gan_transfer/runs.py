@@ -230,7 +230,7 @@ class _Run:
         left = self.plan.recipe.train.kimg * 1000 - self.loader.position
         self.guard.say(
             f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
-            f"about {speed:.0f} img/s on {_devices(self.plan)}: ETA {clock_text(left / speed)}"
+            f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
         self._tell_parts(parts)
         self.guard.say(f"pictures: {self.loader.describe()}")
@@ -327,11 +327,6 @@ def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
     return packed
-
-
-def _devices(plan: Plan) -> str:
-    world, one = distributed.world_size(), plan.hardware.describe()
-    return one if world == 1 else f"{world} x {one}"
 
 
 def _data(plan: Plan, packed: Pack) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from torch import nn
 
 import reading
 from conftest import TINY
-from gan_transfer import distributed
+from gan_transfer import cli, distributed
+from gan_transfer.errors import DataError
 from gan_transfer.models.batch_norm import running_statistics
 from gan_transfer.models.dcgan import Discriminator, Generator, initialise
 from gan_transfer.recipe import Recipe, load_recipe
@@ -105,7 +106,22 @@ def outcomes() -> dict[str, Any]:
     }
 
 
+def fail() -> None:
+    """Rank 1 has a fault while rank 0 waits for it, as the command line tells it."""
+    cli.app = wait_or_fail
+    cli.main()
+
+
+def wait_or_fail(standalone_mode: bool) -> None:
+    with distributed.together():
+        if distributed.rank() == 1:
+            raise DataError("rank 1 has a fault of its own")
+        distributed.wait()
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "fault":
+        fail()
     target = Path(sys.argv[1])
     with distributed.together():
         train_all(target)

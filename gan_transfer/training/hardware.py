@@ -25,9 +25,10 @@ class Hardware:
     dtype: torch.dtype
 
     def describe(self) -> str:
-        """Device and arithmetic in words: `cpu (bfloat16)`."""
+        """Device and arithmetic in words, `cpu (bfloat16)`, of all ranks: `8 x cpu (bfloat16)`."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
-        return f"{name} ({str(self.dtype).removeprefix('torch.')})"
+        world = distributed.world_size()
+        return f"{f'{world} x ' if world > 1 else ''}{name} ({str(self.dtype).removeprefix('torch.')})"
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which networks run forward."""
