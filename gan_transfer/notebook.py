@@ -48,6 +48,7 @@ def finetune(
     with distributed.together():
         with distributed.one_first():
             plan = planning.plan(recipe, origin, Path(outdir), push_to)
+        plan = planning.settle_batch(plan, Path(outdir))
         return carry_out(plan, Path(outdir), push_to)
 
 

@@ -163,6 +163,8 @@ class Train:
     """Length of the run."""
     batch: Annotated[int, Ge(2)] = 64
     """Images in a step, over all ranks."""
+    auto_batch: bool = False
+    """Instead, as many as fit into memory and pay: doubled while that trains at least 5 % quicker."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of weights, latents, order and augmentation."""
     tick_kimg: Annotated[float, Gt(0)] = 1.0

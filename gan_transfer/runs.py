@@ -233,6 +233,8 @@ class _Run:
             f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
         self._tell_parts(parts)
+        if self.plan.recipe.train.auto_batch:
+            self.guard.say(f"batch size {self.plan.recipe.train.batch}: as many as fit and pay")
         self.guard.say(f"pictures: {self.loader.describe()}")
 
     def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:

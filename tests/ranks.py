@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import reading
 import torch
+from conftest import TINY
 from torch import nn
 
-import reading
-from conftest import TINY
 from gan_transfer import cli, distributed
 from gan_transfer.errors import DataError
 from gan_transfer.models.batch_norm import running_statistics

@@ -17,9 +17,10 @@ FLOORS = [
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
     {"hub", "report", "run_folder"},
-    {"planning", "examine"},
+    {"planning", "examine", "scaling"},
     {
         "runs",
+        "followers",
         "notebook",
         "importing",
         "monitor",

@@ -101,6 +101,7 @@ def _go(
 
         with distributed.one_first():
             plan = planning.plan(recipe, origin, outdir, push_to)
+        plan = planning.settle_batch(plan, outdir)
         if dry_run:
             rehearsal = planning.rehearse(plan)
             if distributed.rank() == 0:

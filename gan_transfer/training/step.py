@@ -182,7 +182,7 @@ class Step:
         adam.step()
 
     def _fitting(self, fakes: Fakes, phase: Callable[[], T]) -> T:
-        """Run a phase; where memory is too small for it, again from its beginning with parts half as large.
+        """Run a phase; where memory is too small for it, again from its beginning with smaller parts.
 
         Each rank may have its own number of parts, unless batch norm has the ranks meet inside a phase.
         """
@@ -193,7 +193,7 @@ class Step:
             except torch.OutOfMemoryError:
                 if self.parts == count or (self.recipe.train.sync_bn and distributed.world_size() > 1):
                     raise
-            self.parts = next(parts for parts in range(2 * self.parts, count + 1) if count % parts == 0)
+            self.parts = next(parts for parts in range(self.parts + 1, count + 1) if count % parts == 0)
             fakes.pictures = None
             self.random.set_state(begin)
             torch.cuda.empty_cache()
