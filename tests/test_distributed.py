@@ -162,7 +162,7 @@ def test_sigterm_ends_all_with_a_checkpoint_from_which_another_number_of_process
     ("more", "fault"),
     [
         (("--batch", "9"), "a batch of 9 cannot be shared equally by 2 processes; use --batch 8"),
-        (("--kimg", "-1"), "--kimg -1: train.kimg: wanted a number > 0; got -1.0"),
+        (("--kimg", "-1"), "--kimg -1.0: train.kimg: wanted a number > 0; got -1.0"),
         (("--data", "folder:nowhere"), "nowhere"),
     ],
 )
