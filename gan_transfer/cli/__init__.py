@@ -64,7 +64,9 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:
-        if message := error.format_message():  # empty where a command without words has printed its help
+        if (
+            message := error.format_message()
+        ) and _speaks():  # empty where a command without words has printed its help
             context = error.ctx.command_path if error.ctx else "gan-transfer"
             _complain(f"{message.rstrip('.')}. See: {context} --help")
         sys.exit(2)
@@ -73,7 +75,8 @@ def main() -> None:
             _tell(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _complain("stopped")
+        if _speaks():
+            _complain("stopped")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
