@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from . import distributed, planning, runs
+from .auto_batch import settle_batch
 from .config import Override
 from .explain import toml
 from .hub.publish import Destination, Published, prepare, publish_run, upload
@@ -48,7 +49,7 @@ def finetune(
     with distributed.together():
         with distributed.one_first():
             plan = planning.plan(recipe, origin, Path(outdir), push_to)
-        plan = planning.settle_batch(plan, Path(outdir))
+        plan = settle_batch(plan, Path(outdir))
         return carry_out(plan, Path(outdir), push_to)
 
 

@@ -11,6 +11,7 @@ from conftest import TINY, Cli
 from reading import Witness, newest_snapshot
 
 from gan_transfer import planning, runs
+from gan_transfer.auto_batch import settle_batch
 from gan_transfer.errors import DataError, Interrupted
 from gan_transfer.recipe import load_recipe_with_origin
 
@@ -20,7 +21,7 @@ AUTO = TINY | {"train.auto_batch": "true", "train.kimg": "2", "train.snapshot_ki
 
 def auto_plan(settings: dict[str, str]) -> planning.Plan:
     recipe, origin = load_recipe_with_origin("pretrain", "imagenet", [f"{k}={v}" for k, v in (AUTO | settings).items()])
-    return planning.settle_batch(planning.plan(recipe, origin, Path("runs")), Path("runs"))
+    return settle_batch(planning.plan(recipe, origin, Path("runs")), Path("runs"))
 
 
 def test_the_measured_batch_is_a_power_of_two_that_the_pictures_fill() -> None:

@@ -17,7 +17,7 @@ FLOORS = [
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
     {"hub", "report", "run_folder"},
-    {"planning", "examine", "scaling"},
+    {"planning", "auto_batch", "examine", "scaling"},
     {
         "runs",
         "followers",

@@ -96,12 +96,13 @@ def _go(
     with _together():
         recipe, origin = load_recipe_with_origin(kind, name, changes)
         from .. import distributed, planning
+        from ..auto_batch import settle_batch
         from ..notebook import carry_out
         from ..report import live
 
         with distributed.one_first():
             plan = planning.plan(recipe, origin, outdir, push_to)
-        plan = planning.settle_batch(plan, outdir)
+        plan = settle_batch(plan, outdir)
         if dry_run:
             rehearsal = planning.rehearse(plan)
             if distributed.rank() == 0:
