@@ -101,7 +101,11 @@ def together() -> Iterator[None]:
         return
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        store, number, world = next(rendezvous("env://"))
+        kept, number, world = next(rendezvous("env://"))
+        # torchrun keeps its store when it starts processes again; addresses of those before them lead nowhere.
+        store = dist.PrefixStore(  # type: ignore[attr-defined]
+            f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", kept
+        )
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", store=store, rank=number, world_size=world)
         _joined.append(_Group(store, dist.new_group(backend="gloo", timeout=PATIENCE)))
     except (RuntimeError, ValueError) as error:
