@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from . import images
 from .models.dcgan import Discriminator, Generator, initialise
 from .recipe import Model, Recipe, Train
+from .scaling import Device, fit
 from .training.hardware import Hardware
 from .training.step import Step, make_players
 
@@ -53,7 +54,7 @@ def compare(hardware: Hardware, model: Model, batch: int, rounds: int, steps: in
         rounds: alternations; the first two are thrown away.
         steps: steps in a round.
     """
-    pictures = torch.randint(0, 256, (batch, model.channels, model.resolution, model.resolution), dtype=torch.uint8)
+    pictures = _pictures(model, batch)
     loops = (textbook_step(hardware.device, model), _our_step(hardware, model, batch))
     seconds = [[_time(loop, pictures, steps) for loop in loops] for _ in range(rounds + 2)][2:]
     ratios = [textbook / ours for textbook, ours in seconds]
@@ -89,6 +90,16 @@ def textbook_step(device: torch.device, model: Model) -> Callable[[Tensor], floa
     return step
 
 
+def time_device(hardware: Hardware, model: Model, batches: tuple[int, int], rounds: int = 5) -> Device:
+    """Fit how long a step takes on one device from the medians of two batch sizes, timed in turn."""
+    loops = [(batch, _our_step(hardware, model, batch), _pictures(model, batch)) for batch in batches]
+    seconds = [[_time(loop, pictures, 1) for _, loop, pictures in loops] for _ in range(rounds + 1)][1:]
+    few, many = (
+        (batch, statistics.median(column)) for batch, column in zip(batches, zip(*seconds, strict=True), strict=True)
+    )
+    return fit(few, many)
+
+
 def machine(hardware: Hardware) -> dict[str, str]:
     """What a figure must be quoted with: processor, flags that matter, cores, versions."""
     processor, flags = _processor()
@@ -115,6 +126,10 @@ def _our_step(hardware: Hardware, model: Model, batch: int) -> Callable[[Tensor]
         return float(step(pictures.contiguous(memory_format=channels_last), 0).sum().item())
 
     return run
+
+
+def _pictures(model: Model, batch: int) -> Tensor:
+    return torch.randint(0, 256, (batch, model.channels, model.resolution, model.resolution), dtype=torch.uint8)
 
 
 def _time(step: Callable[[Tensor], float], pictures: Tensor, steps: int) -> float:

@@ -8,6 +8,7 @@ GanTransferError            exit code 2: something that the user gave or has is 
 ├── PublishError            the Hub does not take a pair: token, permission, name, card
 ├── RunError                a run folder: not writable, disk too small, resumed with another recipe
 ├── TrainingError           exit code 1: the training itself failed (a loss that is not finite)
+├── PeerLost                exit code 1: another process of the same run has gone
 ├── Collapsed               exit code 30, 40 or 50: stopped by its own diagnosis, everything saved
 └── Interrupted             exit code 128 + signal: stopped from outside, everything saved
 """
@@ -51,6 +52,12 @@ class RunError(GanTransferError):
 
 class TrainingError(GanTransferError):
     """The training failed, for instance with a loss that is not finite."""
+
+    exit_code = 1
+
+
+class PeerLost(GanTransferError):
+    """Another process of the same run has gone, so that this one cannot go on."""
 
     exit_code = 1
 

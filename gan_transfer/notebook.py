@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import planning, runs
+from rich.console import Console
+
+from . import distributed, planning, runs
+from .auto_batch import settle_batch
 from .config import Override
 from .explain import toml
 from .hub.publish import Destination, Published, prepare, publish_run, upload
@@ -43,7 +46,11 @@ def finetune(
     changes = [Override(f"{key}={toml(value)}", f"settings[{key!r}]") for key, value in (settings or {}).items()]
     changes += [Override(f"{key}={toml(text)}", f"{name}={text!r}") for key, (name, text) in named.items() if text]
     recipe, origin = load_recipe_with_origin("finetune", target, changes)
-    return carry_out(planning.plan(recipe, origin, Path(outdir), push_to), Path(outdir), push_to)
+    with distributed.together():
+        with distributed.one_first():
+            plan = planning.plan(recipe, origin, Path(outdir), push_to)
+        plan = settle_batch(plan, Path(outdir))
+        return carry_out(plan, Path(outdir), push_to)
 
 
 def publish(
@@ -67,13 +74,13 @@ def publish(
 
 
 def carry_out(plan: planning.Plan, outdir: Path, push_to: str = "", new: bool = False) -> Path:
-    """Train by a plan, told on stderr, and publish the newest snapshot; see `runs.run`."""
-    view = live.TerminalView()
+    """Train by a plan, told by rank 0 on stderr, and publish the newest snapshot; see `runs.run`."""
+    view = live.TerminalView(None if distributed.rank() == 0 else Console(quiet=True))
     if plan.source.spec.startswith("builtin:covers"):
         view.say("Training on built-in synthetic covers. Real ones: --data folder:PATH or --data zip:FILE")
     try:
         folder = runs.run(plan, outdir, view, new=new)
-        if push_to:
+        if push_to and distributed.rank() == 0:
             view.say(f"published: {publish_run(folder, push_to).url}")
     finally:
         view.close()

@@ -7,11 +7,11 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from . import run_folder
+from . import distributed, run_folder
 from .data import packed
 from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
@@ -109,13 +109,16 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = ""
     recipe = _try(found, lambda: _with_shape_of(pair, recipe, origin)) or recipe
     shape = Generator(recipe.model), Discriminator(recipe.model)
     frozen = freeze.chosen(recipe.transfer, *shape)
-    _try(found, lambda: run_folder.check_writable(outdir))
-    _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
-    if push_to:
-        _try(found, lambda: access.check(push_to))
-    if source is not None:
+    if not recipe.train.auto_batch:
+        _try(found, lambda: _check_ranks(recipe.train.batch))
+    if distributed.rank() == 0:  # it alone writes, publishes and looks
+        _try(found, lambda: run_folder.check_writable(outdir))
+        _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
+        if push_to:
+            _try(found, lambda: access.check(push_to))
+    if source is not None and not recipe.train.auto_batch:
         _try(found, lambda: check_batch(len(source), recipe.train.batch))
-    eyes = _try(found, lambda: _open_extractor(recipe.diagnose, chosen))
+    eyes = _try(found, lambda: _open_extractor(recipe.diagnose, chosen)) if distributed.rank() == 0 else None
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     made = Plan(recipe, origin, source, pair, chosen, frozen, eyes)
@@ -131,7 +134,8 @@ class Rehearsal:
 
     Attributes:
         pictures: in the data source, broken ones included.
-        img_per_sec: of training, measured over ten steps.
+        img_per_sec: of training by all ranks, measured over ten steps.
+        parts: in how many each rank's share of a batch has to go through the networks to fit into memory.
         eta_sec: for the whole run at that speed.
         pack_bytes: of the decoded pictures; 0 if they are there already.
         run_bytes: of checkpoints and snapshots.
@@ -141,6 +145,7 @@ class Rehearsal:
 
     pictures: int
     img_per_sec: float
+    parts: int
     eta_sec: float
     pack_bytes: int
     run_bytes: int
@@ -153,13 +158,13 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
     generator, discriminator, rows = networks(plan)
     blocks = block_rows(plan, generator, discriminator, rows)
     hold(plan, generator, discriminator)
-    speed = probe(plan, generator, discriminator, steps)
+    speed, parts = probe(plan, generator, discriminator, steps)
     total = plan.recipe.train.kimg * 1000
     present = packed.ready(plan.source, plan.pack_settings) or find_pack(plan.source, plan.pack_settings)
     to_pack = 0 if present else packed_bytes(len(plan.source), plan.pack_settings)
     run_bytes = _run_bytes(plan.recipe, generator, discriminator)
     words = freeze.describe(*plan.frozen)
-    return Rehearsal(len(plan.source), speed, total / speed, to_pack, run_bytes, blocks, words)
+    return Rehearsal(len(plan.source), speed, parts, total / speed, to_pack, run_bytes, blocks, words)
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -209,8 +214,15 @@ def held_to(plan: Plan, generator: Generator, discriminator: Discriminator, begu
     return anchors.terms(plan.recipe.anchor, generator, discriminator, begun) if begun else []
 
 
-def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps: int) -> float:
-    """Images per second of training, by the median of `steps` steps on random pictures; the networks are spent.
+class Probe(NamedTuple):
+    """What a few steps of training tell: images per second of all ranks, and `Step.parts`."""
+
+    img_per_sec: float
+    parts: int
+
+
+def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps: int) -> Probe:
+    """Take `steps` steps of training on random pictures, all ranks together; the networks are spent.
 
     Give copies of networks that are still needed.
     """
@@ -218,14 +230,15 @@ def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps:
     players = make_players(generator, discriminator, recipe, plan.hardware)
     terms = held_to(plan, generator, discriminator, remember(generator, discriminator) if plan.pair else None)
     step = Step(players, recipe, plan.hardware, torch.Generator().manual_seed(0), terms)
-    shape = (recipe.train.batch, model.resolution, model.resolution, model.channels)
+    count = recipe.train.batch // distributed.world_size()
+    shape = (count, model.resolution, model.resolution, model.channels)
     batch = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
     seconds = []
     for number in range(steps + 2):  # two to warm up
         begin = time.perf_counter()
         step(batch, number * recipe.train.batch).tolist()  # the list waits for the device
         seconds.append(time.perf_counter() - begin)
-    return recipe.train.batch / sorted(seconds[2:])[steps // 2]
+    return Probe(recipe.train.batch / sorted(seconds[2:])[steps // 2], step.parts)
 
 
 def _run_bytes(recipe: Recipe, generator: Network, discriminator: Network) -> int:
@@ -251,6 +264,14 @@ def _try(found: list[GanTransferError], check: Callable[[], T]) -> T | None:
     except GanTransferError as fault:
         found.append(fault)
         return None
+
+
+def _check_ranks(batch: int) -> None:
+    """Raise `RecipeError` unless each rank gets as many pictures of a batch as any other."""
+    world = distributed.world_size()
+    if batch % world:
+        near = max(batch // world, 1) * world
+        raise RecipeError(f"a batch of {batch} cannot be shared equally by {world} processes; use --batch {near}")
 
 
 def _check_frozen(rows: list[BlockRow]) -> None:

@@ -209,6 +209,8 @@ class Train:
     """Length of the run."""
     batch: Annotated[int, Ge(2)] = 64
     """Images in a step, over all ranks."""
+    auto_batch: bool = False
+    """Instead, as many as fit into memory and pay: doubled while that trains at least 5 % quicker."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of weights, latents, order and augmentation."""
     tick_kimg: Annotated[float, Gt(0)] = 1.0
@@ -223,6 +225,8 @@ class Train:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the fastest that is there."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; `auto` is bfloat16 where the hardware multiplies in it."""
+    sync_bn: bool = False
+    """Batch norm by the statistics of the whole batch, not of each rank's share of it. Costs an exchange per layer."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,6 +143,14 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
         yield folder
 
 
+def unfinished_batch(outdir: Path, name: str) -> int | None:
+    """The batch size of the newest run of this name, if it is unfinished and had measured it."""
+    folders = [RunFolder(path) for _, path in sorted(_numbered(outdir)) if path.name.partition("-")[2] == name]
+    told = folders[-1].recipe() if folders and not folders[-1].finished() else None
+    settings = (told or {}).get("train", {})
+    return int(settings["batch"]) if settings.get("auto_batch") else None
+
+
 def check_writable(outdir: Path) -> None:
     """Raise `RunError` unless the folder is there or can be made, and can be written to; writes nothing."""
     place = _nearest(outdir)

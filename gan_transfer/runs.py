@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from . import __version__, images, run_folder
+from . import __version__, distributed, images, run_folder
 from .data.cache import cache_dir
 from .data.loader import Loader, check_batch
 from .data.pack import Pack, cached_pack, find_pack
 from .data.packed import ready
-from .errors import Interrupted, RunError, TrainingError
+from .errors import Interrupted, PeerLost, RunError, TrainingError
+from .followers import agree, check_same, decided, follow, loader, rehearse_steps
 from .models.dcgan import Discriminator, Generator
 from .models.lineage import lineage
 from .objectives.augment import augment
-from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, probe, stream
+from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
 from .run_folder import RunFolder
@@ -66,20 +66,37 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         Interrupted: stopped by SIGINT or SIGTERM; a checkpoint of what was trained has been written.
     """
     with stop_signal() as stop:
-        packed = _pack(plan, view, stop)
-        check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
-        name = f"{plan.recipe.name}-{plan.source.name}"
-        with run_folder.open_run(outdir, name, description(plan, packed), new=new) as folder:
-            try:
-                return _Run(plan, packed, folder, view, stop).go()
-            except BrokenPipeError:
-                raise  # whoever read our talk has gone; the folder is not at fault
-            except torch.OutOfMemoryError:
-                advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
-                raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
-            except OSError as error:
-                advice = "Free space or mend the folder, then give the same command"
-                raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
+        try:
+            with distributed.one_first():
+                packed = _pack(plan, view, stop)
+            check_same(packed)
+            check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
+            if distributed.rank() == 0:
+                path = _lead(plan, packed, outdir, view, stop, new and not distributed.restarted())
+            else:
+                path = outdir
+                follow(plan, packed, stop)
+            return Path(distributed.from_rank_0(str(path)))
+        except torch.OutOfMemoryError:
+            advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
+            raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
+        except PeerLost:
+            if stop.signum and distributed.rank() != 0:  # rank 0 was stopped where it was alone, and says so
+                raise Interrupted(stop.signum, "stopped") from None
+            raise
+
+
+def _lead(plan: Plan, packed: Pack, outdir: Path, view: View, stop: StopSignal, new: bool) -> Path:
+    """Rank 0's part of a run, which is all of it where there are no others."""
+    name = f"{plan.recipe.name}-{plan.source.name}"
+    with run_folder.open_run(outdir, name, description(plan, packed), new=new) as folder:
+        try:
+            return _Run(plan, packed, folder, view, stop).go()
+        except BrokenPipeError:
+            raise  # whoever read our talk has gone; the folder is not at fault
+        except OSError as error:
+            advice = "Free space or mend the folder, then give the same command"
+            raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
 
 
 @dataclasses.dataclass
@@ -98,7 +115,7 @@ class _Run:
         self.clock: dict[str, Any] = {"pack": self.packed.key, "rollbacks": 0}
         self.guard = Guard(self.plan, self.folder, self.view, self.stop)
         self.random = stream(settings.seed, "training")
-        torch.manual_seed(settings.seed)  # dropout draws from the global generator
+        self.poll, self.parts = distributed.Poll(lambda: self.stop.signum), 1
         self.snapshots = Snapshots(self.plan, self.packed, self.folder)
 
     def go(self) -> Path:
@@ -119,13 +136,13 @@ class _Run:
         position = self._restore(players) if resuming else self._begin(players, blocks)
         if stopped:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
-        self._place(position)
+        self._place(players, position)
         with self.stop.at_once("measuring the speed"):
             self._announce(players)
         self.guard.open(self.packed)
         signum, then = self._session(players)
         while then is Then.ROLL_BACK:
-            self._place(self.guard.roll_back(players, self.random, self.checkpoints, self.clock))
+            self._place(players, self.guard.roll_back(players, self.random, self.checkpoints, self.clock))
             signum, then = self._session(players)
         self.view.training(None, recipe.train.kimg)
         if signum:
@@ -137,14 +154,16 @@ class _Run:
         folder.event("finished", kimg=self.loader.position / 1000, **shares)
         return folder.path
 
-    def _place(self, position: int) -> None:
-        """Have the pictures handed out from the position on."""
-        self.loader = _loader(self.plan, self.packed, position, self.plan.hardware.device)
+    def _place(self, players: Players, position: int) -> None:
+        """Have all ranks go on from here, with the pictures handed out from the position on."""
+        agree(players, self.random, self.plan, (position, self.guard.rollbacks))
+        self.loader = loader(self.plan, self.packed, position, self.plan.hardware.device)
 
     def _session(self, players: Players) -> tuple[int, Then]:
         """Train from here until the end, a signal, or what the looks say; return the signal and what they said."""
         recipe, then = self.plan.recipe, Then.GO_ON
         step = Step(players, recipe, self.plan.hardware, self.random, self.terms)
+        step.parts = self.parts
         progress = Progress(self.loader, step, self.random, self.clock)
 
         def snapshot(seen: int) -> Then:
@@ -157,15 +176,22 @@ class _Run:
         def save() -> None:
             progress.save(self.guard.healthy)
 
+        def tick(line: dict[str, float]) -> None:
+            self.view.training(line, recipe.train.kimg)
+            self._tell_parts(step.parts)
+
         with self.checkpoints.in_background(), self.guard.healthy.in_background():
             if not self.loader.position:
                 self.guard.first_look(players.ema.network, save)
-            elif self.guard.missed(self.loader.position) and snapshot(self.loader.position) is not Then.GO_ON:
+            elif self.guard.missed(self.loader.position):
+                snapshot(self.loader.position)
+            if decided(then) is not Then.GO_ON:
                 return 0, then
             telemetry = Telemetry(
                 self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000), step.statistics
             )
-            signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
+            hooks = Hooks(tick, lambda seen: decided(snapshot(seen)), self.poll)
+            signum = self._train(progress, telemetry, hooks)
             return signum or (self.stop.signum if self.guard.missed(self.loader.position) else 0), then
 
     def _train(self, progress: Progress, telemetry: Telemetry, hooks: Hooks) -> int:
@@ -228,13 +254,15 @@ class _Run:
 
     def _announce(self, players: Players) -> None:
         """Say how long it will take, from a few steps on copies."""
-        with torch.random.fork_rng(devices=[]):
-            speed = probe(self.plan, copy.deepcopy(players.generator), copy.deepcopy(players.discriminator), 5)
+        speed, parts = rehearse_steps(self.plan, players)
         left = self.plan.recipe.train.kimg * 1000 - self.loader.position
         self.guard.say(
             f"{self.packed.count:,} pictures, {left / 1000:.1f} kimg to go ({left / self.packed.count:.1f} epochs) at "
             f"about {speed:.0f} img/s on {self.plan.hardware.describe()}: ETA {clock_text(left / speed)}"
         )
+        self._tell_parts(parts)
+        if self.plan.recipe.train.auto_batch:
+            self.guard.say(f"batch size {self.plan.recipe.train.batch}: as many as fit and pay")
         self.guard.say(f"pictures: {self.loader.describe()}")
 
     def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:
@@ -244,7 +272,8 @@ class _Run:
         if any(names):
             self.guard.say("taking the batch-norm statistics of the frozen blocks anew on the target")
         random = stream(recipe.train.seed, "recalibration")
-        reals = _loader(self.plan, self.packed, 0, torch.device("cpu"))  # where the networks still are
+        settings = recipe.train  # all pictures of a batch, whatever the ranks, on the CPU, where the networks still are
+        reals = Loader(self.packed.images, settings.batch, settings.seed, mirror=recipe.data.mirror)
         batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
         p = 0.0 if recipe.augment.ada_target else recipe.augment.p  # ADA's begins there
 
@@ -264,8 +293,16 @@ class _Run:
         freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
         freeze.recalibrate_blocks(generator, names[0], [latents] * count)
 
-    def _tick(self, line: dict[str, float]) -> None:
-        self.view.training(line, self.plan.recipe.train.kimg)
+    def _tell_parts(self, parts: int) -> None:
+        """Say so where memory has turned out to be too small for a batch."""
+        if parts == self.parts:
+            return
+        count, self.parts = self.plan.recipe.train.batch // distributed.world_size() // parts, parts
+        self.guard.say(
+            f"out of memory: the gradients of {parts} parts of {count} pictures are added up for each step. "
+            "Batch norm sees a part at a time"
+        )
+        self.folder.event("out of memory", kimg=self.loader.position / 1000, parts=parts)
 
 
 def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
@@ -281,8 +318,3 @@ def _pack(plan: Plan, view: View, stop: StopSignal) -> Pack:
     if packed.quarantined:
         view.say(f"{packed.quarantined} broken pictures skipped; see {packed.folder / 'quarantine.txt'}")
     return packed
-
-
-def _loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Loader:
-    settings, mirror = plan.recipe.train, plan.recipe.data.mirror
-    return Loader(packed.images, settings.batch, settings.seed, mirror=mirror, position=position, device=device)

@@ -17,10 +17,11 @@ FLOORS = [
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
     {"hub", "report", "run_folder"},
-    {"planning", "examine"},
+    {"planning", "auto_batch", "examine", "scaling"},
     {
         "runs",
         "snapshots",
+        "followers",
         "notebook",
         "importing",
         "monitor",

@@ -64,24 +64,43 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:
-        if message := error.format_message():  # empty where a command without words has printed its help
+        if (
+            message := error.format_message()
+        ) and _speaks():  # empty where a command without words has printed its help
             context = error.ctx.command_path if error.ctx else "gan-transfer"
             _complain(f"{message.rstrip('.')}. See: {context} --help")
         sys.exit(2)
-    except Interrupted as error:
-        _complain(f"{error}. Resume with:")
-        words = [word for word in sys.argv[1:] if word != "--new"]
-        print(f"gan-transfer {shlex.join(words)}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except GanTransferError as error:
-        _complain(str(error))
+        if _speaks():
+            _tell(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _complain("stopped")
+        if _speaks():
+            _complain("stopped")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _tell(error: GanTransferError) -> None:
+    """What went wrong; of a run that was stopped also how it goes on."""
+    if not isinstance(error, Interrupted):
+        _complain(str(error))
+        return
+    _complain(f"{error}. Resume with:")
+    words = shlex.join(word for word in sys.argv[1:] if word != "--new")
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    print(f"gan-transfer {words}" if alone else f"torchrun (as before) -m gan_transfer {words}", file=sys.stderr)
+
+
+def _speaks() -> bool:
+    """Whether this process tells of the error: of several that torchrun has started, one does."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from ..distributed import speaks
+
+    return speaks()
 
 
 def _complain(text: str) -> None:

@@ -1,8 +1,9 @@
-"""`gan-transfer bench` and `gan-transfer bench data`."""
+"""`gan-transfer bench`, `bench data` and `bench scale`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -93,3 +94,64 @@ def data(
         f"{'ImageNet':<10} {scale.pictures:,} pictures, {scale.gigabytes:.1f} GB: open in "
         f"{scale.open_sec * 1000:.1f} ms, {scale.img_per_sec:,.0f} img/s, {scale.memory_gb:.2f} GB of memory"
     )
+
+
+@app.command()
+def scale(
+    devices: Annotated[str, typer.Option("--devices", help="Numbers of devices, separated by commas.")] = "1,8,64",
+    resolutions: Annotated[str, typer.Option("--resolutions", help="Pixels, separated by commas.")] = "64,128",
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Images in a step, over all devices.")] = 512,
+    kimg: Annotated[float, typer.Option("--kimg", min=0.001, help="Length of the run.")] = 1500.0,
+    speed: Annotated[
+        float, typer.Option("--img-per-sec", min=0.0, help="Speed of one device at 64 pixels; 0 measures this one.")
+    ] = 0.0,
+    bandwidth: Annotated[float, typer.Option("--bandwidth", min=0.001, help="Between devices, GB/s each way.")] = 25.0,
+    price: Annotated[
+        float, typer.Option("--price", min=0.0, help="Of a device for an hour; 0 tells hours only.")
+    ] = 0.0,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate time and cost of a run on several devices: from this one's speed, or from one that you give."""
+    import dataclasses
+
+    from .. import config
+    from ..bench import machine, time_device
+    from ..recipe import Model
+    from ..scaling import Device, Network, estimate, exchanged_bytes, step_multiply_adds
+    from ..training import hardware
+
+    counts, sizes = options.numbers("--devices", devices), options.numbers("--resolutions", resolutions)
+    chosen = hardware.choose(device or "auto", precision or "auto")
+    network, rows = Network(bandwidth * 1e9), []
+    for size in sizes:
+        model = config.from_dict(Model, {"resolution": size}, "--resolutions")
+        work = step_multiply_adds(model)
+        if speed:
+            one = Device(0.0, work / step_multiply_adds(Model()) / speed)
+        else:
+            few = max(16 * 64**2 // size**2, 4) if chosen.device.type == "cpu" else 64
+            one = time_device(chosen, model, (few, 4 * few))
+        for count in counts:
+            found = dataclasses.asdict(estimate(model, one, network, batch, kimg, count))
+            rows.append({"resolution": size, **found, "cost": found["device_hours"] * price})
+        print(
+            f"{size} pixels: {work / 1e6:,.0f} M multiply-adds a picture, {sum(exchanged_bytes(model)) / 1e6:.1f} MB "
+            f"of gradients a step; one device takes {one.fixed * 1e3:.1f} ms and {one.each * 1e6:.1f} us a picture",
+            file=sys.stderr,
+        )
+    about = {"device": f"{speed:g} img/s at 64 pixels, as given"} if speed else machine(chosen)
+    assumed = {"batch": batch, "kimg": kimg, "bandwidth_gb_per_sec": bandwidth, "price_per_hour": price}
+    if as_json:
+        print(json.dumps(about | assumed | {"estimates": rows}))
+        return
+    for key, value in (about | assumed).items():
+        print(f"{key:<22} {value}")
+    print(f"{'pixels':>6} {'devices':>8} {'img/s':>12} {'efficiency':>11} {'hours':>10} {'cost':>10}")
+    for row in rows:
+        cost = f"{row['cost']:.2f}" if price else "-"
+        print(
+            f"{row['resolution']:>6} {row['devices']:>8} {row['img_per_sec']:>12,.0f} {row['efficiency']:>11.0%} "
+            f"{row['hours']:>10.3f} {cost:>10}"
+        )

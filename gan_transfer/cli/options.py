@@ -16,7 +16,7 @@ Data = Annotated[
 ]
 OutDir = Annotated[Path, typer.Option("--outdir", help="Where the numbered run folders are.")]
 Kimg = Annotated[float | None, typer.Option("--kimg", help="Length: thousands of real images shown.")]
-Batch = Annotated[int | None, typer.Option("--batch", help="Images in a step.")]
+Batch = Annotated[str | None, typer.Option("--batch", help="Images in a step, or auto: as many as fit and pay.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, latents and order.")]
 From = Annotated[
     str | None,
@@ -105,6 +105,9 @@ def overrides(**flags: str | int | float | bool | list[str] | None) -> list[Over
         elif name == "augment":
             operations = [] if value in ("none", "") else [word.strip() for word in str(value).split(",")]
             made.append(Override(f"augment.operations={toml(operations)}", flag))
+        elif name == "batch":
+            auto = value == "auto"
+            made.append(Override("train.auto_batch=true" if auto else f"train.batch={_number(value)}", flag))
         elif name == "mirror":
             made.append(Override(f"data.mirror={toml(value)}", "--mirror" if value else "--no-mirror"))
         else:
@@ -117,3 +120,16 @@ def _factor(text: str) -> Override:
     if not equals or "." in block:
         raise RecipeError(f"--lr-mult {text}: wanted BLOCK=FACTOR; got {text!r}. Example: --lr-mult d32=0.1")
     return Override(f"optim.lr_mult.{block}={factor}", f"--lr-mult {text}")
+
+
+def _number(value: str | int | float | bool) -> str:
+    """A number as it is, and anything else as text, which the recipe will refuse."""
+    return str(value) if str(value).removeprefix("-").isdecimal() else toml(str(value))
+
+
+def numbers(flag: str, text: str) -> list[int]:
+    """`1,8,64` as numbers; raises `RecipeError`, which names the flag."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise RecipeError(f"{flag} {text}: wanted whole numbers > 0, separated by commas, such as 1,8,64")
+    return [int(word) for word in words]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -93,16 +96,33 @@ def finetune(
 def _go(
     kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool
 ) -> None:
-    """Resolve, check, then rehearse or run."""
+    """Resolve, check, then rehearse or run, with the other processes that torchrun has started."""
     from ..recipe import load_recipe_with_origin
 
-    recipe, origin = load_recipe_with_origin(kind, name, changes)
-    from .. import planning
-    from ..notebook import carry_out
-    from ..report import live
+    with _together():
+        recipe, origin = load_recipe_with_origin(kind, name, changes)
+        from .. import distributed, planning
+        from ..auto_batch import settle_batch
+        from ..notebook import carry_out
+        from ..report import live
 
-    plan = planning.plan(recipe, origin, outdir, push_to)
-    if dry_run:
-        live.show_rehearsal(plan, planning.rehearse(plan))
-        return
-    live.show_end(carry_out(plan, outdir, push_to, new))
+        with distributed.one_first():
+            plan = planning.plan(recipe, origin, outdir, push_to)
+        plan = settle_batch(plan, outdir)
+        if dry_run:
+            rehearsal = planning.rehearse(plan)
+            if distributed.rank() == 0:
+                live.show_rehearsal(plan, rehearsal)
+            return
+        folder = carry_out(plan, outdir, push_to, new)
+        if distributed.rank() == 0:
+            live.show_end(folder)
+
+
+def _together() -> AbstractContextManager[None]:
+    """The other processes; alone, torch is not imported before the recipe is known to be right."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return contextlib.nullcontext()
+    from ..distributed import together
+
+    return together()

@@ -40,11 +40,11 @@ _ORDER, _MIRROR = 0, 1  # random streams of an epoch
 class Loader:
     """Endless batches; each epoch is a new order of all pictures, of which the last part-batch is dropped.
 
-    Of several ranks each has its own share of the pictures, the same in every epoch: every `world`-th from the one
-    numbered `rank`, since stretches of a set sorted by class would show each rank's batch norm other classes.
+    Of several ranks each has its own share of every batch: every `world`-th picture from the one numbered `rank`, in
+    the order of the set, since stretches of a set sorted by class would show each rank's batch norm other classes.
 
-    Order and flips are functions of seed, epoch, rank and world alone, so a loader built at the position of another
-    one goes on exactly as that one would.
+    Order and flips are functions of seed and epoch alone, and those of the whole batch: so a loader built at the
+    position of another one goes on exactly as that one would, and however many ranks there are.
     """
 
     def __init__(
@@ -68,27 +68,25 @@ class Loader:
             seed: of order and flips, at least 0.
             mirror: flip each picture left to right with probability 1/2, anew in every epoch.
             position: images already given out over all ranks, a multiple of the batch size.
-            rank: whose share of the pictures to give out.
+            rank: whose share of each batch to give out.
             world: number of ranks.
             device: where batches are wanted.
-            resident: whether the share is kept on the device; None asks `fits`.
+            resident: whether the pictures are kept on the device; None asks `fits`.
 
         Raises:
             DataError: there are fewer pictures than the batch size.
             ValueError: the position is negative or no multiple of the batch size, that is no multiple of the world
                 size, or there is no such rank.
         """
-        check_batch(len(images), batch_size)  # if the set fills a batch, each share fills its part of one
+        check_batch(len(images), batch_size)
         if not 0 <= rank < world or batch_size % world:
             raise ValueError(f"rank {rank} of {world} cannot take its part of batches of {batch_size}")
         if position < 0 or position % batch_size:
             raise ValueError(f"position must be a multiple of the batch size {batch_size} from 0, got {position}")
-        count = len(images) // world
-        # A plain view: rows of a memory map stay memory maps, slowly.
-        share = np.asarray(images)[: count * world][rank::world]
-        self._order = _Order(count, batch_size // world, seed, mirror, (rank, world))
+        self._order = _Order(len(images), batch_size, seed, mirror, slice(rank, None, world))
         self._batch_size, self._position, self._device = batch_size, position, device
-        self._pictures, self._where = _place(share, device, resident)
+        # A plain view: rows of a memory map stay memory maps, slowly.
+        self._pictures, self._where = _place(np.asarray(images), device, resident)
         self._thread: ThreadPoolExecutor | None = None
         self._ready: deque[Future[Tensor]] = deque()
 
@@ -98,7 +96,7 @@ class Loader:
         return self._position
 
     def describe(self) -> str:
-        """Where this rank's pictures are, and why: `0.55 GB memory-mapped`."""
+        """Where the pictures are, and why: `0.55 GB memory-mapped`."""
         return self._where
 
     def next_batch(self) -> Tensor:
@@ -141,10 +139,10 @@ class Loader:
 
 
 class _Order:
-    """Which rows of a share each batch takes, and which of them it flips: a function of the batch's number."""
+    """Which rows of the set each batch takes, and which of them it flips: a function of the batch's number."""
 
-    def __init__(self, count: int, batch: int, seed: int, mirror: bool, place: tuple[int, int]) -> None:
-        self._count, self._batch, self._seed, self._place = count, batch, seed, place
+    def __init__(self, count: int, batch: int, seed: int, mirror: bool, share: slice) -> None:
+        self._count, self._batch, self._seed, self._share = count, batch, seed, share
         self._flipped = 0.5 if mirror else 0.0
         self._epoch = -1
 
@@ -153,7 +151,7 @@ class _Order:
         if epoch != self._epoch:
             self._begin(epoch)
         # Sorted, so that a memory map is read in one direction; inside a batch the order means nothing.
-        rows = np.sort(self._rows[number * self._batch : (number + 1) * self._batch])
+        rows = np.sort(self._rows[number * self._batch : (number + 1) * self._batch])[self._share]
         return rows, self._flips[rows]
 
     def _begin(self, epoch: int) -> None:
@@ -162,7 +160,7 @@ class _Order:
         self._epoch = epoch
 
     def _random(self, epoch: int, stream: int) -> np.random.Generator:
-        key = np.random.SeedSequence(self._seed, spawn_key=(epoch, stream, *self._place))
+        key = np.random.SeedSequence(self._seed, spawn_key=(epoch, stream, 0, 1))
         return np.random.Generator(np.random.Philox(key))
 
 

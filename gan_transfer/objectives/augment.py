@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..distributed import WHOLE, Share
 from ..recipe import Augment
 
 ADA_STEPS = 4
 """Between two moves of ADA's probability, as the authors have it."""
 
 
-def augment(images: Tensor, operations: Sequence[str], p: float | Tensor, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, operations: Sequence[str], p: float | Tensor, generator: torch.Generator, share: Share = WHOLE
+) -> Tensor:
     """Apply the named operations in their order, each to every picture with probability `p`.
 
     Args:
@@ -26,11 +29,13 @@ def augment(images: Tensor, operations: Sequence[str], p: float | Tensor, genera
         operations: names out of `OPERATIONS`.
         p: probability in [0, 1]; 0 returns the pictures untouched. A tensor on their device (ADA's) is not waited for.
         generator: source of all randomness, on the CPU.
+        share: which rows of their batch the pictures are; numbers are drawn for the whole batch.
     """
     moving = isinstance(p, Tensor)
     for name in operations if moving or p > 0 else ():
-        changed = OPERATIONS[name](images, generator)
-        images = changed if not moving and p >= 1 else torch.where(_draw(images, generator) < p, changed, images)
+        changed = OPERATIONS[name](images, generator, share)
+        sure = not moving and p >= 1
+        images = changed if sure else torch.where(_draw(images, generator, share) < p, changed, images)
     return images
 
 
@@ -54,44 +59,47 @@ def moved_p(state: Tensor, r_t: Tensor, move: float, settings: Augment) -> Tenso
     return torch.stack([torch.where(due, moved, p), torch.where(due, zero, total), torch.where(due, zero, steps)])
 
 
-def color(images: Tensor, generator: torch.Generator) -> Tensor:
+def color(images: Tensor, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
     """Brightness + U(-0.5, 0.5), then saturation x U(0, 2) about the channel mean, then contrast x U(0.5, 1.5)."""
-    images = images + (_draw(images, generator) - 0.5)
+    images = images + (_draw(images, generator, share) - 0.5)
     grey = images.mean(dim=1, keepdim=True)
-    images = torch.lerp(grey, images, 2.0 * _draw(images, generator))
+    images = torch.lerp(grey, images, 2.0 * _draw(images, generator, share))
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(middle, images, 0.5 + _draw(images, generator))
+    return torch.lerp(middle, images, 0.5 + _draw(images, generator, share))
 
 
-def translation(images: Tensor, generator: torch.Generator, ratio: float = 0.125) -> Tensor:
+def translation(images: Tensor, generator: torch.Generator, share: Share = WHOLE, ratio: float = 0.125) -> Tensor:
     """Move by up to an eighth of the side in each direction; zeros come in."""
     count, _, height, width = images.shape
     down, right = int(height * ratio + 0.5), int(width * ratio + 0.5)
     padded = pad(images, (right, right, down, down))
-    top = torch.randint(0, 2 * down + 1, (count,), generator=generator).tolist()
-    left = torch.randint(0, 2 * right + 1, (count,), generator=generator).tolist()
+    drawn = (count * share.step,)
+    top = share.rows(torch.randint(0, 2 * down + 1, drawn, generator=generator)).tolist()
+    left = share.rows(torch.randint(0, 2 * right + 1, drawn, generator=generator)).tolist()
     moved = [padded[n, :, t : t + height, x : x + width] for n, (t, x) in enumerate(zip(top, left, strict=True))]
     return torch.stack(moved)
 
 
-def cutout(images: Tensor, generator: torch.Generator, ratio: float = 0.5) -> Tensor:
+def cutout(images: Tensor, generator: torch.Generator, share: Share = WHOLE, ratio: float = 0.5) -> Tensor:
     """Set a square of half the side, its centre anywhere in the picture, to zero (grey)."""
     count, _, height, width = images.shape
-    rows = _inside(count, height, ratio, generator).to(images.device)
-    columns = _inside(count, width, ratio, generator).to(images.device)
+    drawn = count * share.step
+    rows = share.rows(_inside(drawn, height, ratio, generator)).to(images.device)
+    columns = share.rows(_inside(drawn, width, ratio, generator)).to(images.device)
     return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
 
 
-OPERATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+OPERATIONS: dict[str, Callable[[Tensor, torch.Generator, Share], Tensor]] = {
     "color": color,
     "translation": translation,
     "cutout": cutout,
 }
 
 
-def _draw(images: Tensor, generator: torch.Generator) -> Tensor:
+def _draw(images: Tensor, generator: torch.Generator, share: Share) -> Tensor:
     """One U(0, 1) value per picture, [N, 1, 1, 1]."""
-    return torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device, images.dtype)
+    drawn = torch.rand(len(images) * share.step, 1, 1, 1, generator=generator)
+    return share.rows(drawn).to(images.device, images.dtype)
 
 
 def _inside(count: int, side: int, ratio: float, generator: torch.Generator) -> Tensor:

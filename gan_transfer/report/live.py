@@ -187,6 +187,8 @@ def show_rehearsal(plan: Any, found: Any) -> None:
     kimg = plan.recipe.train.kimg
     console.print(f"pictures    {found.pictures:,} ({kimg * 1000 / found.pictures:.1f} epochs in {kimg:g} kimg)")
     console.print(f"speed       {found.img_per_sec:.0f} img/s on {plan.hardware.describe()}, measured over 10 steps")
+    if found.parts > 1:
+        console.print(f"memory      too small for a batch, which goes through the networks in {found.parts} parts")
     console.print(f"ETA         {clock_text(found.eta_sec)}, without packing, snapshots and looks")
     made = f"{found.pack_bytes / 1e9:.2f} GB of decoded pictures" if found.pack_bytes else "there already"
     console.print(f"pack        {made}")

@@ -87,7 +87,7 @@ class Checkpoints:
         """
         begin = time.perf_counter()
         self._settle()
-        tensors = _tensors(players)
+        tensors = tensors_of(players)
         if broken := _not_finite(tensors):
             raise TrainingError(f"{broken} is not finite at {clock['images_seen'] / 1000:.2f} kimg")
         tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
@@ -134,7 +134,7 @@ class Checkpoints:
                 continue
             for other in damaged:
                 other.rename(other.with_suffix(".damaged"))
-            _put(players, tensors)
+            put(players, tensors)
             _put_random_states(tensors, random, _device(players))
             return clock, list(damaged.values())
         if damaged:
@@ -158,7 +158,7 @@ class Checkpoints:
             writing.result()
 
 
-def _tensors(players: Players) -> dict[str, Tensor]:
+def tensors_of(players: Players) -> dict[str, Tensor]:
     """Every tensor of the players under a flat name."""
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
     tensors = {f"{part}.{k}": v for part, network in networks.items() for k, v in network.state_dict().items()}
@@ -168,7 +168,7 @@ def _tensors(players: Players) -> dict[str, Tensor]:
     return tensors | {f"memory.{name}": value for name, value in players.memory.items()}
 
 
-def _put(players: Players, tensors: dict[str, Tensor]) -> None:
+def put(players: Players, tensors: dict[str, Tensor]) -> None:
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
     for part, network in networks.items():
         network.load_state_dict(_below(tensors, part))

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from .. import distributed
 from ..errors import RecipeError
 
 
@@ -24,9 +25,10 @@ class Hardware:
     dtype: torch.dtype
 
     def describe(self) -> str:
-        """Device and arithmetic in words: `cpu (bfloat16)`."""
+        """Device and arithmetic in words, `cpu (bfloat16)`, of all ranks: `8 x cpu (bfloat16)`."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
-        return f"{name} ({str(self.dtype).removeprefix('torch.')})"
+        world = distributed.world_size()
+        return f"{f'{world} x ' if world > 1 else ''}{name} ({str(self.dtype).removeprefix('torch.')})"
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which networks run forward."""
@@ -46,13 +48,13 @@ def choose(device: str, precision: str) -> Hardware:
     """Resolve `auto`.
 
     Args:
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Of several ranks, each takes the GPU of its own number.
         precision: `auto`, `float32` or `bfloat16`.
 
     Raises:
         RecipeError: no such device, or it is not there.
     """
-    chosen = _device(device)
+    chosen = _own(_device(device))
     if precision == "auto":
         precision = "bfloat16" if multiplies_bfloat16(chosen) else "float32"
     return Hardware(chosen, getattr(torch, precision))
@@ -65,6 +67,17 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def _own(device: torch.device) -> torch.device:
+    """This rank's GPU."""
+    if distributed.world_size() == 1 or device.type != "cuda":
+        return device
+    there, own = torch.cuda.device_count(), distributed.local_rank()
+    if device.index is not None or own >= there:
+        wanted = f"--nproc-per-node {there} or fewer, and --device cuda"
+        raise RecipeError(f"process {own} of this machine has no GPU of its own (there are {there}); use {wanted}")
+    return torch.device("cuda", own)
 
 
 def _device(text: str) -> torch.device:

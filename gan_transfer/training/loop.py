@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .. import distributed
 from ..data.loader import Loader
 from ..recipe import Train
 from .checkpoint import Checkpoints
@@ -56,9 +57,10 @@ class Progress:
     random: torch.Generator
     clock: dict[str, Any]
 
-    def save(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint of this moment."""
-        checkpoints.save(self.step.players, self.random, self.clock | {"images_seen": self.loader.position})
+    def save(self, checkpoints: Checkpoints | None) -> None:
+        """Write a checkpoint of this moment; None writes none."""
+        if checkpoints is not None:
+            checkpoints.save(self.step.players, self.random, self.clock | {"images_seen": self.loader.position})
 
 
 def due(images_seen: int, batch: int, every_kimg: float) -> bool:
@@ -67,8 +69,12 @@ def due(images_seen: int, batch: int, every_kimg: float) -> bool:
     return images_seen // every > (images_seen - batch) // every
 
 
-def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints: Checkpoints, hooks: Hooks) -> int:
+def train(
+    progress: Progress, settings: Train, telemetry: Telemetry, checkpoints: Checkpoints | None, hooks: Hooks
+) -> int:
     """Train until `settings.kimg` thousand images have been shown, or until `hooks.stop` or `hooks.snapshot` says so.
+
+    Several ranks go through it in step; those other than 0 are given no checkpoints to write.
 
     Returns:
         The signal number that ended it, else 0. A checkpoint of the last step has been written, but for a roll-back.
@@ -77,6 +83,7 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
         TrainingError: a loss or a weight is not finite.
     """
     loader, total = progress.loader, settings.kimg * 1000
+    distributed.wait()
     with loader.prefetching():
         while loader.position < total:
             # Stop between two steps, never inside one.
@@ -105,7 +112,9 @@ def train(progress: Progress, settings: Train, telemetry: Telemetry, checkpoints
             if then is Then.ROLL_BACK:
                 break
             ends = last or then is Then.STOP
-            if ends or (due(seen, settings.batch, settings.checkpoint_kimg) and checkpoints.cheap()):
+            if ends or (
+                due(seen, settings.batch, settings.checkpoint_kimg) and (checkpoints is None or checkpoints.cheap())
+            ):
                 progress.save(checkpoints)
             if then is Then.STOP:
                 break

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import images
-from ..models.dcgan import Discriminator, Generator, probability
+from .. import distributed, images
+from ..distributed import Share
+from ..models.batch_norm import running_statistics, synchronise
+from ..models.dcgan import Discriminator, Generator, Network, probability
 from ..models.ema import Ema, decay
 from ..objectives.augment import ADA_STEPS, augment, moved_p
 from ..objectives.losses import LOSSES
@@ -23,6 +26,10 @@ from ..objectives.terms import Fakes, Term, mode_seeking
 from ..recipe import Recipe
 from .hardware import Hardware
 from .schedule import groups, thaw
+
+T = TypeVar("T")
+Told = dict[str, Tensor]
+"""Scalars by name."""
 
 SIGNALS = ("d_real", "d_fake", "real_right", "fake_right", "r_t", "spread_ratio")
 """What one look of the discriminator tells for nothing: mean D(x) and D(G(z)) as probabilities; the shares of reals and
@@ -57,12 +64,14 @@ def make_players(generator: Generator, discriminator: Discriminator, recipe: Rec
     for network in (generator, discriminator):
         hardware.place(network)
         network.train()
-    optim = recipe.optim
+    optim, ema = recipe.optim, Ema(generator)
     betas, fused = (optim.beta1, optim.beta2), hardware.device.type in ("cpu", "cuda")
+    for network in (generator, discriminator) if recipe.train.sync_bn else ():
+        synchronise(network)  # not the average, whose statistics rank 0 takes alone
     return Players(
         generator,
         discriminator,
-        Ema(generator),
+        ema,
         torch.optim.Adam(groups(generator, optim, optim.glr), optim.glr, betas, fused=fused),
         torch.optim.Adam(groups(discriminator, optim, optim.dlr), optim.dlr, betas, fused=fused),
         {name: torch.zeros(3, device=hardware.device) for name in _remembering(recipe)},
@@ -81,18 +90,33 @@ def _remembering(recipe: Recipe) -> list[str]:
     return ["lecam"] * (recipe.objective.lecam > 0) + ["ada"] * (recipe.augment.ada_target > 0)
 
 
+@dataclasses.dataclass
+class Made:
+    """This rank's fakes of a step.
+
+    Attributes:
+        z: latents, float32 [N, latent_dim].
+        fakes: of the generator, with their graph; None where they must be made again, part by part.
+    """
+
+    z: Tensor
+    fakes: Fakes | None = None
+
+
 class Step:
-    """One step of training, as a function of a batch of real pictures.
+    """One step of training, as a function of this rank's share of a batch of real pictures.
 
     Args:
-        players: changed in place.
-        recipe: its objective, augment, ema and train sections.
+        players: changed in place, alike on all ranks.
+        recipe: its objective, augment, ema, optim and train sections.
         hardware: where and in which arithmetic.
-        random: all randomness of training on the CPU: latents, augmentation.
+        random: all randomness of training on the CPU: latents, augmentation. The same on all ranks.
         terms: further terms of the losses.
 
     Attributes:
         statistics: the names of what a step reports.
+        parts: in how many the share goes through the networks, with their gradients added up; more where memory is
+            short.
     """
 
     def __init__(
@@ -106,35 +130,60 @@ class Step:
         self.players, self.recipe, self.hardware, self.random = players, recipe, hardware, random
         self.loss, self.terms = LOSSES[recipe.objective.loss], terms
         self.statistics = (*STATISTICS, *further_statistics(recipe, terms))
+        self.parts = 1
+        self._share = distributed.share()
 
     def __call__(self, batch: Tensor, images_seen: int) -> Tensor:
         """Train on one batch.
 
         Args:
-            batch: real pictures, uint8 [N, C, H, W].
-            images_seen: real pictures shown before this batch.
+            batch: real pictures, uint8 [N, C, H, W]; of several ranks, this one's share of them.
+            images_seen: real pictures shown before this batch, to all ranks.
 
         Returns:
-            `statistics` as float32 [9 or more] on the device, without waiting for it.
+            `statistics` of this rank as float32 [9 or more] on the device, without waiting for it.
         """
-        if self.recipe.optim.thaw_kimg:
+        count, ema, optim = len(batch) * distributed.world_size(), self.recipe.ema, self.recipe.optim
+        if optim.thaw_kimg:
             for network in (self.players.generator, self.players.discriminator):
-                thaw(network, self.recipe.optim, images_seen)
-        real = images.to_float(self.hardware.put(batch))
-        fakes = self._fakes(len(batch))
-        penalised = (images_seen // len(batch)) % self.recipe.objective.penalty_interval == 0
-        told = self._discriminator_step(real, fakes, penalised) | self._generator_step(real, fakes)
-        ema = self.recipe.ema
-        self.players.ema.update(decay(len(batch), ema.half_life_kimg * 1000, images_seen, ema.rampup))
+                thaw(network, optim, images_seen)
+        if self.recipe.model.dropout_d:
+            self._seed_dropout(images_seen)
+        penalised = (images_seen // count) % self.recipe.objective.penalty_interval == 0
+        made = Made(self._latents(count))
+        told = self._fitting(made, lambda: self._discriminator_phase(batch, made, penalised))
+        self._learn(self.players.adam_d, self.players.discriminator)
+        told |= self._remember(told, count)
+        told |= self._fitting(made, lambda: self._generator_phase(batch, made))
+        self._learn(self.players.adam_g, self.players.generator)
+        self.players.ema.update(decay(count, ema.half_life_kimg * 1000, images_seen, ema.rampup))
         return torch.stack([told[name] for name in self.statistics]).detach()
 
-    def _fakes(self, count: int) -> Fakes:
-        z = self._latents(count)
-        with self.hardware.autocast():
-            pictures, features = self.players.generator(z, with_features=True)
-        return Fakes(z, pictures.float(), features)  # float32, to be augmented as exactly as the reals
+    def _discriminator_phase(self, batch: Tensor, made: Made, penalised: bool) -> Told:
+        """Gather D's gradients; in one part the fakes keep their graph for the generator, which saves making them
+        twice."""
+        self.players.adam_d.zero_grad()
+        told = []
+        for rows in self._parts(len(batch)):
+            real, z = images.to_float(self.hardware.put(batch[rows])), made.z[rows]
+            if self.parts == 1:
+                fakes = made.fakes = self._make(z)
+            else:
+                with not_learning(self.players.generator), torch.no_grad():
+                    fakes = self._make(z)
+            told.append(self._discriminator_step(real, fakes, penalised))
+        return _mean(told)
 
-    def _discriminator_step(self, real: Tensor, fakes: Fakes, penalised: bool) -> dict[str, Tensor]:
+    def _generator_phase(self, batch: Tensor, made: Made) -> Told:
+        """Gather G's gradients."""
+        self.players.adam_g.zero_grad()
+        told = []
+        for rows in self._parts(len(batch)):
+            real = images.to_float(self.hardware.put(batch[rows]))
+            told.append(self._generator_step(real, made.fakes or self._make(made.z[rows])))
+        return _mean(told)
+
+    def _discriminator_step(self, real: Tensor, fakes: Fakes, penalised: bool) -> Told:
         """Real and fake go through separately: in one batch, batch norm would let D tell them apart by each other."""
         fake = fakes.pictures.detach()
         with self.hardware.autocast():
@@ -144,14 +193,11 @@ class Step:
         loss = self.loss.discriminator(real_logits, fake_logits, self.recipe.objective.real_label)
         penalty = self._penalty(real, fake) if penalised else loss.new_zeros(())
         further = self._lecam(real_logits, fake_logits) | self._terms("discriminator", fakes)
-        self.players.adam_d.zero_grad()
         sum(further.values(), loss + penalty).backward()  # type: ignore[no-untyped-call]
-        self.players.adam_d.step()
-        told = signals(real_logits, fake_logits, real_features, fake_features)
-        further |= self._ada(real_logits, fake_logits, len(real))
-        return {"loss_d": loss, "penalty": penalty} | dict(zip(SIGNALS, told, strict=True)) | further
+        told = {"loss_d": loss, "penalty": penalty, **further, **self._logits(real_logits, fake_logits)}
+        return told | dict(zip(SIGNALS, signals(real_logits, fake_logits, real_features, fake_features), strict=True))
 
-    def _generator_step(self, real: Tensor, fakes: Fakes) -> dict[str, Tensor]:
+    def _generator_step(self, real: Tensor, fakes: Fakes) -> Told:
         """The fakes of this step again, through the discriminator that has just learned."""
         with not_learning(self.players.discriminator):
             fake_logits = self._look(fakes.pictures)
@@ -161,33 +207,75 @@ class Step:
             further = self._terms("generator", fakes)
             if weight := self.recipe.objective.mode_seeking:
                 further["mode_seeking"] = weight * mode_seeking(fakes.z, fakes.pictures, real)
-            self.players.adam_g.zero_grad()
             sum(further.values(), loss).backward()  # type: ignore[no-untyped-call]
-        self.players.adam_g.step()
-        return {"loss_g": loss} | further
+        return {"loss_g": loss, **further}
 
-    def _terms(self, player: str, fakes: Fakes) -> dict[str, Tensor]:
+    def _terms(self, player: str, fakes: Fakes) -> Told:
         """The terms of a player's loss that the run has handed in."""
         return {term.name: term.value(fakes) for term in self.terms if term.player == player}
 
-    def _lecam(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
-        """LeCam against the averages so far, of which this look then becomes a part."""
+    def _lecam(self, real_logits: Tensor, fake_logits: Tensor) -> Told:
+        """LeCam against the averages so far; of the first look, against its own."""
         if "lecam" not in self.players.memory:
             return {}
         before = self.players.memory["lecam"]
-        after = self.players.memory["lecam"] = moved_averages(before, real_logits, fake_logits)
-        averages = torch.where(before[2] > 0, before, after)
+        averages = torch.where(before[2] > 0, before, moved_averages(before, real_logits, fake_logits))
         return {"lecam": self.recipe.objective.lecam * lecam(real_logits, fake_logits, averages)}
 
-    def _ada(self, real_logits: Tensor, fake_logits: Tensor, count: int) -> dict[str, Tensor]:
-        """Move ADA's probability; a relativistic loss, whose logits have no level, is asked for differences."""
-        if "ada" not in self.players.memory:
+    def _logits(self, real_logits: Tensor, fake_logits: Tensor) -> Told:
+        """What is remembered of a look; a relativistic loss, whose logits have no level, is asked for differences."""
+        if not self.players.memory:
             return {}
-        settings = self.recipe.augment
         believed = (real_logits - fake_logits if self.loss.needs_reals else real_logits).sign().mean()
-        move = ADA_STEPS * count / (settings.ada_kimg * 1000)
-        self.players.memory["ada"] = moved_p(self.players.memory["ada"], believed, move, settings)
-        return {"ada_p": self.players.memory["ada"][0]}
+        return {"logit_real": real_logits.mean(), "logit_fake": fake_logits.mean(), "believed": believed}
+
+    def _remember(self, told: Told, count: int) -> Told:
+        """Move LeCam's averages and ADA's probability, by the mean look of all parts and ranks."""
+        memory, settings = self.players.memory, self.recipe.augment
+        if not memory:
+            return {}
+        look = torch.stack([told["logit_real"], told["logit_fake"], told["believed"]]).detach()
+        distributed.average([look])
+        if "lecam" in memory:
+            memory["lecam"] = moved_averages(memory["lecam"], look[0], look[1])
+        if "ada" not in memory:
+            return {}
+        memory["ada"] = moved_p(memory["ada"], look[2], ADA_STEPS * count / (settings.ada_kimg * 1000), settings)
+        return {"ada_p": memory["ada"][0]}
+
+    def _learn(self, adam: torch.optim.Adam, network: Network) -> None:
+        """Take a step by the mean gradient of all parts and ranks. What batch norm has gathered goes the same way:
+        ranks that see other pictures have other statistics, and all are to end with the same network."""
+        gradients = [p.grad for p in network.trainable() if p.grad is not None]
+        if self.parts > 1:
+            torch._foreach_div_(gradients, self.parts)
+        distributed.average([*gradients, *running_statistics(network)])
+        adam.step()
+
+    def _fitting(self, made: Made, phase: Callable[[], T]) -> T:
+        """Run a phase; where memory is too small for it, again from its beginning with smaller parts.
+
+        Each rank may have its own number of parts, unless batch norm has the ranks meet inside a phase.
+        """
+        begin, count = self.random.get_state(), len(made.z)
+        while True:
+            try:
+                return phase()
+            except torch.OutOfMemoryError:
+                if self.parts == count or (self.recipe.train.sync_bn and distributed.world_size() > 1):
+                    raise
+            self.parts = next(parts for parts in range(self.parts + 1, count + 1) if count % parts == 0)
+            made.fakes = None
+            self.random.set_state(begin)
+            torch.cuda.empty_cache()
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        """The rows of each part; all draw from the same numbers, those of the whole batch."""
+        begin, own = self.random.get_state(), distributed.share()
+        for number in range(self.parts):
+            self.random.set_state(begin)
+            self._share = Share(own.first + own.step * number, own.step * self.parts)
+            yield slice(number, count, self.parts)
 
     def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
         """R1 and R2, in float32, weighted for being taken only every `penalty_interval` steps."""
@@ -208,12 +296,29 @@ class Step:
     def _seen(self, pictures: Tensor, with_features: bool = False) -> Any:
         settings, memory = self.recipe.augment, self.players.memory
         p = memory["ada"][0] if "ada" in memory else settings.p
-        shown = augment(pictures, settings.operations, p, self.random)
+        shown = augment(pictures, settings.operations, p, self.random, self._share)
         return self.players.discriminator(shown, with_features=with_features)
 
+    def _make(self, z: Tensor) -> Fakes:
+        with self.hardware.autocast():
+            pictures, features = self.players.generator(z, with_features=True)
+        return Fakes(z, pictures.float(), features)  # float32, to be augmented as exactly as the reals
+
     def _latents(self, count: int) -> Tensor:
+        """This rank's latents out of those of a batch of `count`."""
         z = torch.randn(count, self.players.generator.model.latent_dim, generator=self.random)
-        return z.to(self.hardware.device)
+        return distributed.share().rows(z).to(self.hardware.device)
+
+    def _seed_dropout(self, images_seen: int) -> None:
+        """Dropout knows only the global generator. Seeded anew for each step, it draws other numbers on each rank, and
+        the same ones when a run is resumed, with none of its state to be kept."""
+        key = np.random.SeedSequence((self.recipe.train.seed, images_seen, distributed.rank()))
+        torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+
+
+def _mean(told: Sequence[Told]) -> Told:
+    """The mean of each scalar over the parts of a step."""
+    return {name: torch.stack([part[name].detach() for part in told]).mean(0) for name in told[0]}
 
 
 @torch.no_grad()
@@ -233,13 +338,13 @@ def signals(real_logits: Tensor, fake_logits: Tensor, real_features: Tensor, fak
 
 
 def spread(features: Tensor) -> Tensor:
-    """Mean cosine distance of two different rows: float [N, F] -> scalar in 0 .. 2, float32.
+    """Mean cosine distance of two different rows: float [N, F] -> scalar in 0 .. 2, float32; 1 of a single row.
 
     The cosines of all pairs sum up to the squared length of the sum of the unit vectors, so no table is needed.
     """
     count, rows = len(features), features.float()
     together: Tensor = rows.norm(dim=1).clamp_min(1e-12).reciprocal() @ rows
-    return 1 - (together.square().sum() - count) / (count * (count - 1))
+    return 1 - (together.square().sum() - count) / max(count * (count - 1), 1)
 
 
 @contextlib.contextmanager

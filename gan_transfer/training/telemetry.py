@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .. import distributed
 from ..errors import TrainingError
 from ..files import append_line, write_text
 from .step import STATISTICS
@@ -25,20 +26,21 @@ class Telemetry:
     """Collects the statistics of steps and writes one line of `stats.jsonl` per tick.
 
     Args:
-        path: the `stats.jsonl`.
+        path: the `stats.jsonl`; None writes nothing, as ranks other than 0 do.
         images_seen: where the run stands; later lines in the file, left by a run that was killed, are dropped.
         total: images of the whole run, for the ETA.
         names: of the statistics of a step.
     """
 
-    def __init__(self, path: Path, images_seen: int, total: int, names: Sequence[str] = STATISTICS) -> None:
+    def __init__(self, path: Path | None, images_seen: int, total: int, names: Sequence[str] = STATISTICS) -> None:
         self.path, self.total, self.names = path, total, names
         self._sums: Tensor | None = None
         self._steps = self._images = 0
         self._waited = 0.0
         self._start = self._last = time.perf_counter()
         self._first_images = images_seen
-        drop_later_lines(path, images_seen)
+        if path:
+            drop_later_lines(path, images_seen)
 
     def add(self, statistics: Tensor, images: int, waited: float) -> None:
         """Add one step's statistics, its images, and the seconds that it waited for them; nothing is copied from
@@ -50,11 +52,12 @@ class Telemetry:
         self._waited += waited
 
     def tick(self, images_seen: int) -> dict[str, float]:
-        """Average since the last tick, write the line, and return it.
+        """Average since the last tick, over all ranks, write the line, and return it.
 
         Raises:
             TrainingError: a loss is not finite; the line is written all the same, with null for it.
         """
+        distributed.average([] if self._sums is None else [self._sums])
         means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(self.names)
         now = time.perf_counter()
         seconds = max(now - self._last, 1e-9)
@@ -68,7 +71,8 @@ class Telemetry:
         if (own := own_memory_mb()) is not None:
             line["rss_mb"] = round(own, 1)
         line["time"] = round(time.time(), 1)
-        append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
+        if self.path:
+            append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
         self._sums, self._steps, self._images, self._waited, self._last = None, 0, 0, 0.0, now
         if not finite:
             broken = ", ".join(n for n, v in zip(self.names, means, strict=True) if not math.isfinite(v))

@@ -14,8 +14,8 @@ from gan_transfer.images import to_float
 from gan_transfer.models.dcgan import Discriminator, Generator, Network, initialise
 from gan_transfer.objectives.losses import AdversarialLoss
 from gan_transfer.objectives.penalties import gradient_penalty
-from gan_transfer.recipe import Augment, Ema, Loss, Model, Objective, Optim, Recipe
-from gan_transfer.training.hardware import Hardware
+from gan_transfer.recipe import Augment, Ema, Loss, Model, Objective, Optim, Recipe, Train
+from gan_transfer.training.hardware import Hardware, choose
 from gan_transfer.training.step import (
     SIGNALS,
     STATISTICS,
@@ -346,3 +346,45 @@ def test_nothing_is_learned_inside_not_learning_and_all_is_as_before_after_it() 
     assert [p.requires_grad for p in network.parameters()] == needed
     network(pictures)
     assert norm.running_mean.count_nonzero() > 0
+
+
+class Cramped(Generator):
+    """A generator on a device with memory for two pictures at a time."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        if len(z) > 2:
+            raise torch.OutOfMemoryError
+        return super().forward(z)
+
+
+def test_out_of_memory_the_batch_goes_through_in_smaller_parts_with_the_same_draws() -> None:
+    recipe = Recipe(
+        model=Model(resolution=16, base_channels=4, latent_dim=8, norm_d="none"),
+        augment=Augment(operations=("color", "cutout")),
+        train=Train(batch=12),
+    )
+    batch = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    told = []
+    for kind, parts in ((Cramped, 1), (Generator, 6)):
+        generator, discriminator = kind(recipe.model), Discriminator(recipe.model)
+        for network in (generator, discriminator):
+            initialise(network, torch.Generator().manual_seed(2))
+        cpu = choose("cpu", "float32")
+        step = Step(make_players(generator, discriminator, recipe, cpu), recipe, cpu, torch.Generator().manual_seed(3))
+        step.parts = parts
+        told.append([step(batch, number * 12) for number in range(3)])
+        assert step.parts == 6
+    assert all(map(torch.equal, *told))
+
+
+def test_memory_for_not_even_one_picture_is_an_error() -> None:
+    class Full(Generator):
+        def forward(self, z: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError
+
+    recipe = Recipe(model=Model(resolution=16, base_channels=4), train=Train(batch=4))
+    players = make_players(Full(recipe.model), Discriminator(recipe.model), recipe, choose("cpu", "float32"))
+    step = Step(players, recipe, choose("cpu", "float32"), torch.Generator())
+    with pytest.raises(torch.OutOfMemoryError):
+        step(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), 0)
+    assert step.parts == 4
