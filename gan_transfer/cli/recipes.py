@@ -111,7 +111,9 @@ def _find(name: str) -> Path:
 def _annotated(settings: dict[str, Any], origin: Mapping[str, str]) -> str:
     """The settings as TOML; each line ends in a comment that says where the value came from."""
     sections: dict[str, list[str]] = {"": []}
-    tables = [(f"{section}.{key}", {}) for section, keys in settings.items() for key in _empty_tables(keys)]
+    tables: list[tuple[str, Any]] = [
+        (f"{section}.{key}", {}) for section, keys in settings.items() for key in _empty_tables(keys)
+    ]
     for key, value in [*config.flatten(settings).items(), *tables]:
         section, _, leaf = key.rpartition(".")
         line = f"{leaf} = {toml(value)}"
