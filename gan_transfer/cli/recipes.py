@@ -111,12 +111,20 @@ def _find(name: str) -> Path:
 def _annotated(settings: dict[str, Any], origin: Mapping[str, str]) -> str:
     """The settings as TOML; each line ends in a comment that says where the value came from."""
     sections: dict[str, list[str]] = {"": []}
-    for key, value in config.flatten(settings).items():
+    tables: list[tuple[str, Any]] = [
+        (f"{section}.{key}", {}) for section, keys in settings.items() for key in _empty_tables(keys)
+    ]
+    for key, value in [*config.flatten(settings).items(), *tables]:
         section, _, leaf = key.rpartition(".")
         line = f"{leaf} = {toml(value)}"
-        comment = " ".join(_short(origin[key]).split())
+        comment = " ".join(_short(origin.get(key, "default")).split())
         sections.setdefault(section, [f"[{section}]"]).append(f"{line:<32} # {comment}")
     return "\n\n".join("\n".join(lines) for lines in sections.values()) + "\n"
+
+
+def _empty_tables(section: Any) -> list[str]:
+    """The keys of a section that hold a table with nothing in it."""
+    return [key for key, value in section.items() if value == {}] if isinstance(section, dict) else []
 
 
 def _short(origin: str) -> str:
