@@ -76,7 +76,7 @@ def show(page: Page) -> Iterator[object]:
         running.append(serving)
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         page.goto(serving.url)
-        page.wait_for_function("!document.getElementById('main').inert")
+        page.wait_for_selector("main:not([inert])")
         return page
 
     yield opened
@@ -95,7 +95,7 @@ def ready(show: object, folder: Path) -> Page:
 
 def picture(page: Page, caption: str, selector: str = "#picture") -> Tensor:
     """What a canvas shows, uint8 [3, H, W], once its label has the words."""
-    page.wait_for_function(f"document.querySelector('#picture').ariaLabel === 'Generated picture: {caption}'")
+    page.wait_for_selector(f'#picture[aria-label="Generated picture: {caption}"]')
     code = "c => [c.width, c.height, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
     width, height, *values = page.eval_on_selector(selector, code)
     return torch.tensor(values, dtype=torch.uint8).view(height, width, 4)[:, :, :3].permute(2, 0, 1)
@@ -205,7 +205,7 @@ def test_a_seed_that_is_none_changes_nothing(ready: Page) -> None:
 
 def test_play_walks_and_stops(ready: Page) -> None:
     ready.click("#play")
-    ready.wait_for_function("document.querySelector('#at').valueAsNumber > 0.02")
+    ready.wait_for_selector('#picture[aria-label*=" % from seed 0 to 1"]')
     ready.click("#play")
     assert ready.get_attribute("#play", "aria-pressed") == "false"
 

@@ -41,7 +41,7 @@ function element(name, properties = {}, ...children) {
 
 function paint(canvas, image) {
   [canvas.width, canvas.height] = [image.width, image.height];
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0); // small: kept in memory
 }
 
 // A slider between the pictures at its ends.
