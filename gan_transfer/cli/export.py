@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..explorer.serve import Server
 
 Where = Annotated[
     str, typer.Argument(metavar="PAIR", help="builtin, hf:ORG/NAME[@REVISION], a snapshot or a run folder.")
@@ -43,23 +46,22 @@ def explore(
     Example: gan-transfer explore runs/00000-coverart-builtin-covers --serve
     """
     from ..explorer.folder import default_folder, write_folder
+    from ..explorer.serve import server
     from ..transfer.start import open_pair
 
     pair = open_pair(where)
     folder = outdir or default_folder(pair)
+    listening = server(folder, port) if serve else None  # a port in use is told before anything is written
     typer.echo(_checked(write_folder(folder, pair)), err=True)
     print(folder, flush=True)
-    if serve:
-        _serve(folder, port)
+    if listening:
+        _serve(listening)
     else:
         words = f"python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}"
         typer.echo(f"next: {words}, then open http://127.0.0.1:8000", err=True)
 
 
-def _serve(folder: Path, port: int) -> None:
-    from ..explorer.serve import server
-
-    listening = server(folder, port)
+def _serve(listening: Server) -> None:
     typer.echo(f"open {listening.url}; Ctrl-C ends it", err=True)
     try:
         listening.serve_forever()
