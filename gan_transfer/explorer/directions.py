@@ -1,4 +1,4 @@
-"""Directions in the space of latents that change pictures the most: GANSpace (Härkönen et al. 2020, arXiv:2004.02546)."""
+"""Directions in the space of latents that change pictures most: GANSpace (Härkönen et al. 2020, arXiv:2004.02546)."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def check(model: bytes, generator: Generator, tolerance: float = TOLERANCE) -> f
     if run is None:
         return None
     z = torch.randn(_PROBES, generator.model.latent_dim, generator=torch.Generator().manual_seed(0))
-    difference = (run(z) - generator(z)).abs().max().item()
+    difference = float((run(z) - generator(z)).abs().max())
     if not difference <= tolerance:
         raise WeightsError(
             f"the ONNX model is not the generator: its pictures differ by {difference:.2g}, wanted {tolerance:.2g} at "

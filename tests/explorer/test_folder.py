@@ -29,7 +29,9 @@ def test_the_folder_holds_page_runtime_and_generator_and_is_written_anew(cli: Cl
     files = {str(path.relative_to(home / "explorer/pair")) for path in tree(home / "explorer") if path.is_file()}
     assert {"index.html", "explorer.mjs", "generator.onnx", "explorer.json", "runtime/LICENSE"} <= files
     assert [name for name in files if name.endswith((".xz", ".tmp"))] == []
-    for name, wanted in re.findall(r"`([\w.-]+)` \| `(\w{64})`", (home / "explorer/pair/runtime/README.md").read_text()):
+    for name, wanted in re.findall(
+        r"`([\w.-]+)` \| `(\w{64})`", (home / "explorer/pair/runtime/README.md").read_text()
+    ):
         assert hashlib.sha256((home / "explorer/pair/runtime" / name).read_bytes()).hexdigest() == wanted
 
 
@@ -45,7 +47,7 @@ def test_a_folder_of_something_else_stays_as_it_is(cli: Cli, pair: Path, home: P
 
 
 def test_an_empty_folder_with_quotes_and_html_in_its_name_is_taken(cli: Cli, pair: Path, home: Path) -> None:
-    named = home / "it's <b>\"mine\"<"
+    named = home / 'it\'s <b>"mine"<'
     named.mkdir()
     assert cli("explore", pair, "--outdir", named).code == 0
     assert json.loads((named / "explorer.json").read_text())["latent_dim"] == 8

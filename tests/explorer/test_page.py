@@ -1,4 +1,4 @@
-"""Claims about the explorer's page in Chromium: PyTorch's pictures, sliders, favourites, keyboard, names that are HTML."""
+"""Claims about the explorer's page in Chromium: PyTorch's pictures, sliders, favourites, keyboard, odd names."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_words_stand_out_by_4_5_to_1(ready: Page) -> None:
 
 
 def test_a_name_that_is_html_is_shown_as_it_is(show: object, tmp_path: Path) -> None:
-    name = "<img src=x onerror=\"alert(1)\">'&"
+    name = '<img src=x onerror="alert(1)">\'&'
     write_folder(tmp_path / "explorer", lively(TINY, name))
     assert callable(show)
     page: Page = show(tmp_path / "explorer")

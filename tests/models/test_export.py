@@ -1,4 +1,4 @@
-"""Claims about ONNX models: the same pictures as PyTorch for every shape, a free batch, and what they say of themselves."""
+"""Claims about ONNX models: PyTorch's pictures for every shape, a free batch, and what they say of themselves."""
 
 from __future__ import annotations
 
