@@ -23,6 +23,8 @@ os.environ |= {
 }
 os.environ.pop("FORCE_COLOR", None)
 
+pytest_plugins = ["browser_pages"]
+
 TINY = {
     "data.source": "builtin:covers?count=64",
     "model.resolution": "16",

@@ -76,7 +76,20 @@ def test_help_lists_the_commands() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["pretrain", "finetune", "import", "sample", "diagnose", "selfcheck", "publish", "download", "models", "bench"],
+    [
+        "pretrain",
+        "finetune",
+        "import",
+        "export",
+        "explore",
+        "sample",
+        "diagnose",
+        "selfcheck",
+        "publish",
+        "download",
+        "models",
+        "bench",
+    ],
 )
 def test_a_commands_help_loads_nothing_heavy(command: str) -> None:
     program = f"sys.argv = ['gan-transfer', '{command}', '--help']\nfrom gan_transfer.cli import main"

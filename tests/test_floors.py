@@ -16,7 +16,7 @@ FLOORS = [
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
-    {"hub", "report", "run_folder"},
+    {"hub", "report", "run_folder", "explorer"},
     {"planning", "auto_batch", "examine", "scaling"},
     {
         "runs",

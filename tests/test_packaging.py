@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_embedded_pair_and_is_small(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"gan_transfer/_pretrained/{path.relative_to(PAIR.parent)}" for path in PAIR.parent.rglob("*.*")}
     assert wanted - names == set()
-    assert wheel.stat().st_size < 15 * 10**6
+    assert wheel.stat().st_size < 18 * 10**6  # the pair 14.4 MB, the runtime of the explorer's page 2.3 MB
 
 
 def test_installed_elsewhere_the_recipes_are_found(installed: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
+from .export import explore, export
 from .hub import download, publish
 from .imports import import_files
 from .sample import sample
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
+app.command("explore")(explore)
+app.command("export")(export)
 app.command("diagnose")(diagnose)
 app.command("publish")(publish)
 app.command("import")(import_files)
