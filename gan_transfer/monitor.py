@@ -22,12 +22,13 @@ from .diagnostics.fidelity import kid
 from .diagnostics.history import Entry
 from .diagnostics.reference import Pictures
 from .diagnostics.verdict import State
+from .evidence import evidence, save_nearest
 from .examine import Examiner, Look, examiner
 from .files import append_line
 from .models.dcgan import Generator
 from .models.metrics import Metrics, Score
 from .recipe import Train
-from .run_folder import RunFolder
+from .run_folder import RunFolder, kimg_label
 from .sampling import latents
 from .training.hardware import Hardware
 
@@ -45,6 +46,7 @@ class Monitor:
     Attributes:
         folder: of the run.
         examiner: the real pictures, made ready.
+        pictures: these pictures.
         fakes: how many are looked at; where the pictures are few the verdict compares the first of them only.
         settings: the clock of the run.
         hardware: where the generator is.
@@ -54,6 +56,7 @@ class Monitor:
 
     folder: RunFolder
     examiner: Examiner
+    pictures: Pictures
     fakes: int
     settings: Train
     hardware: Hardware
@@ -101,8 +104,13 @@ class Monitor:
             GanTransferError: the pictures cannot be judged.
         """
         begin = time.perf_counter()
-        found = self.examiner.look(self._fakes(generator), self.looks)
-        figures = _figures(found, self.examiner.reals.features)
+        fakes = self._fakes(generator)
+        found = self.examiner.look(fakes, self.looks)
+        figures = _figures(found, self.examiner.reals.features) | evidence(found, self.examiner)
+        if figures["nearest"]:
+            label = kimg_label(images_seen, self.settings.snapshot_kimg, self.settings.kimg)
+            reals = self.pictures.load([row["row"] for row in figures["nearest"]])
+            save_nearest(self.folder.path / f"nearest{label}.png", fakes, figures["nearest"], reals)
         seconds = time.perf_counter() - begin
         self.looked(seconds, images_seen)
         cost = {"seconds": round(seconds, 3), "looks": self.looks}
@@ -133,7 +141,7 @@ def open_monitor(
     """
     begin = time.perf_counter()
     ready = examiner(reals, extractor, fakes, cache=cache_dir())
-    return Monitor(folder, ready, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
+    return Monitor(folder, ready, reals, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
 
 
 def findings(line: dict[str, Any]) -> Metrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import platform
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,7 +183,8 @@ class _Run:
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
         folder.panel.unlink(missing_ok=True)  # of a beginning that was killed before its first checkpoint
-        about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
+        about = {"version": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        about |= {"system": platform.platform(), "device": self.plan.hardware.describe()}
         folder.event("started", **about, **{"from": lineage(self.plan.pair)})
         return 0
 
