@@ -24,6 +24,7 @@ from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, networks, probe, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
+from .report.page import write_report
 from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
@@ -134,6 +135,7 @@ class _Run:
         if self.guard.alarm:
             raise self.guard.collapsed(self.guard.alarm)
         folder.event("finished", kimg=self.loader.position / 1000, diagnosis_share=self.guard.share())
+        write_report(folder.path)
         return folder.path
 
     def _place(self, position: int) -> None:
@@ -264,9 +266,10 @@ class _Run:
         return folder
 
     def _plot(self) -> None:
-        """The curves, after the look, which belongs to them."""
+        """The curves and the report, after the look, which belongs to them."""
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
+        write_report(self.folder.path)
 
     def _began(self) -> dict[str, Any] | None:
         """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""

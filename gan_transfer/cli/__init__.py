@@ -16,6 +16,7 @@ from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
 from .hub import download, publish
 from .imports import import_files
+from .report import report
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -33,6 +34,7 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
+app.command("report")(report)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)
