@@ -16,7 +16,7 @@ from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
 from .hub import download, publish
 from .imports import import_files
-from .report import report
+from .report import report, watch
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -35,6 +35,7 @@ app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
 app.command("report")(report)
+app.command("watch")(watch)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)

@@ -24,12 +24,14 @@ from ..files import write_text
 from . import svg, words
 from .books import NEAREST, Books, Frame, Line, frames, number, read_books, section
 from .curves import Z95, charts
+from .live import clock_text
 from .pictures import embed, embedded
 
 REPORT = "report.html"
 MOST_FRAMES = 24
 MOST_LOOKS = 60
 MOST_FACTS = 40
+FIGURES = {"loss_d": "loss D", "loss_g": "loss G", "d_real": "D(x)", "d_fake": "D(G(z))"}
 TEMPLATES = Path(__file__).parent / "templates"
 LOOK = {
     "kimg": "kimg", "verdict": "verdict", "kid_x1000": "KID", "occupancy_loss": "missing", "vendi_ratio": "Vendi",
@@ -57,12 +59,13 @@ def write_report(folder: Path, reals: bool = True) -> Path:
     return folder / REPORT
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any], policy: str = "img-src data:") -> str:
     """A page from a template that extends `base.html`.
 
     Args:
         template: in the folder of templates.
         values: what it shows; all text is escaped.
+        policy: what it may load besides its own style and script.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # here: a tenth of a second
 
@@ -71,12 +74,31 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     style, script = (
         (TEMPLATES / name).read_text(encoding="utf-8").replace("\r\n", "\n") for name in ("page.css", "page.js")
     )
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+    whole = (
+        f"default-src 'none'; {policy}; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    own = {"style": Markup(style), "script": Markup(script), "policy": policy, "version": __version__}
+    own = {"style": Markup(style), "script": Markup(script), "policy": whole, "version": __version__}
     return pages.get_template(template).render(own | dict(values))
+
+
+def live_values(folder: Path) -> dict[str, Any]:
+    """What the page of a running run shows: verdict, speed, time left, curves, and the name of the newest grid."""
+    books = read_books(folder)
+    last = books.ticks[-1] if books.ticks else {}
+    speed, left = number(last.get("img_per_sec")), number(last.get("eta_sec"))
+    ended = bool(books.events_named("finished"))
+    return {
+        "name": books.folder.resolve().name,
+        "told": words.headline(books),
+        "tiles": [
+            ("img/s", svg.short(speed) if speed is not None else "–"),
+            ("ETA", clock_text(left) if left is not None and not ended else "–"),
+            *((label, _cell(last.get(key))) for key, label in FIGURES.items()),
+        ],
+        "drawn": [(chart, svg.draw(chart)) for chart in charts(books)],
+        "newest": books.frames[-1] if books.frames else None,
+    }
 
 
 def _hash(text: str) -> str:

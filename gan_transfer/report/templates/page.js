@@ -36,15 +36,35 @@ function tell(svg, x) {
   cursor.setAttribute("d", "M" + place + " " + top + "V" + bottom);
   svg.dataset.at = place;
 }
-for (const svg of document.querySelectorAll("svg.chart")) {
-  svg.addEventListener("pointermove", (event) => {
-    const box = svg.getBoundingClientRect();
-    tell(svg, (event.clientX - box.left) / box.width * svg.viewBox.baseVal.width);
-  });
-  svg.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -8, ArrowRight: 8 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    tell(svg, Number(svg.dataset.at || svg.dataset.box.split(" ")[2]) + step);
-  });
+document.addEventListener("pointermove", (event) => {
+  const svg = event.target.closest("svg.chart");
+  if (!svg) return;
+  const box = svg.getBoundingClientRect();
+  tell(svg, (event.clientX - box.left) / box.width * svg.viewBox.baseVal.width);
+});
+document.addEventListener("keydown", (event) => {
+  const svg = event.target.closest("svg.chart"), step = { ArrowLeft: -8, ArrowRight: 8 }[event.key];
+  if (!svg || !step) return;
+  event.preventDefault();
+  tell(svg, Number(svg.dataset.at || svg.dataset.box.split(" ")[2]) + step);
+});
+// A page that follows a run: what has changed is put in place every two seconds.
+const live = document.getElementById("live");
+async function follow() {
+  const said = document.getElementById("link");
+  try {
+    const answer = await fetch("/live", { cache: "no-store" });
+    const text = await answer.text();
+    if (answer.ok && text !== follow.last) {
+      const focused = [...live.querySelectorAll("svg.chart")].indexOf(document.activeElement);
+      live.innerHTML = text;
+      if (focused >= 0) live.querySelectorAll("svg.chart")[focused]?.focus();
+      follow.last = text;
+    }
+    said.textContent = answer.ok ? "Following the run." : "The run folder cannot be read.";
+  } catch {
+    said.textContent = "gan-transfer watch has ended.";
+  }
+  setTimeout(follow, 2000);
 }
+if (live) follow();
