@@ -145,7 +145,9 @@ def test_no_script_from_data_runs_and_the_policy_blocks_one_that_gets_in(
 def test_a_half_written_run_from_a_newer_version_without_samples_is_shown(page: Page, tmp_path: Path) -> None:
     folder = tmp_path / "half"
     folder.mkdir()
-    (folder / "stats.jsonl").write_text('{"kimg": 1.0, "loss_d": null, "new": {"a": [1]}}\n[1]\n{"kimg": "x"}\n{"kimg": 2')
+    (folder / "stats.jsonl").write_text(
+        '{"kimg": 1.0, "loss_d": null, "new": {"a": [1]}}\n[1]\n{"kimg": "x"}\n{"kimg": 2'
+    )
     (folder / "metric-panel.jsonl").write_text('{"kimg": 1, "verdict": "splendid", "modes": 7, "nearest": [3]}\n')
     (folder / "recipe.json").write_text('{"train": 3, "wholly": {"new": {"section": true}}}')
     (folder / "blocks.json").write_text('[{"start": "x", "frozen": 2}, 4]')
