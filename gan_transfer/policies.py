@@ -37,8 +37,8 @@ class Listener(Protocol):
     def say(self, text: str) -> None:
         """One line of talk."""
 
-    def verdict(self, text: str) -> None:
-        """The newest look at the generator, in a line."""
+    def verdict(self, text: str, kid: float) -> None:
+        """The newest look at the generator, in a line, and its KID."""
 
 
 @dataclasses.dataclass
@@ -204,7 +204,7 @@ class Guard:
             save()
         best = f" (best {_short(top.kid)} at {top.kimg:g} kimg)" if top else ""
         text = f"at {looks[-1].kimg:g} kimg: {looks[-1].state}, KID x 1000 {_short(looks[-1].kid)}{best}"
-        self.listener.verdict(text)
+        self.listener.verdict(text, looks[-1].kid)
         self.folder.log(f"{text}; {line['reason']}")
         return looks
 
