@@ -1,7 +1,7 @@
 """The folder of a run: its number, its lock, its books. Resuming is finding the newest unfinished one again.
 
 `<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, metric-panel.jsonl, events.jsonl,
-log.txt, *.png, snapshots/, best/, state-latest/, state-healthy/.
+log.txt, *.png, report.html, snapshots/, best/, state-latest/, state-healthy/.
 """
 
 from __future__ import annotations
