@@ -23,12 +23,13 @@ from .diagnostics.fidelity import kid, kid_spread
 from .diagnostics.history import Entry
 from .diagnostics.reference import Pictures
 from .diagnostics.verdict import State
+from .evidence import evidence, save_nearest
 from .examine import Examiner, Look, examiner
 from .files import append_line
 from .models.dcgan import Generator
 from .models.metrics import Metrics, Score
 from .recipe import Train
-from .run_folder import RunFolder
+from .run_folder import RunFolder, kimg_label
 from .sampling import latents
 from .training.hardware import Hardware
 
@@ -46,6 +47,7 @@ class Monitor:
     Attributes:
         folder: of the run.
         examiner: the real pictures, made ready.
+        pictures: these pictures.
         fakes: how many are looked at; where the pictures are few the verdict compares the first of them only.
         settings: the clock of the run.
         hardware: where the generator is.
@@ -55,6 +57,7 @@ class Monitor:
 
     folder: RunFolder
     examiner: Examiner
+    pictures: Pictures
     fakes: int
     settings: Train
     hardware: Hardware
@@ -90,18 +93,24 @@ class Monitor:
             self.every *= 2
         return images_seen // step % self.every == 0 or images_seen >= self.settings.kimg * 1000
 
-    def examine(self, generator: Generator) -> dict[str, Any]:
-        """Look, without writing anything, and give back the figures.
+    def examine(self, generator: Generator, images_seen: int) -> dict[str, Any]:
+        """Look, with nothing written but the fakes nearest to training pictures, and give back the figures.
 
         Args:
             generator: the average, in eval mode, with recalibrated statistics.
+            images_seen: the clock.
 
         Raises:
             GanTransferError: the pictures cannot be judged.
         """
         begin = time.perf_counter()
-        found = self.examiner.look(self._fakes(generator), self.looks)
-        figures = _figures(found, self.examiner.reals.features)
+        fakes = self._fakes(generator)
+        found = self.examiner.look(fakes, self.looks)
+        figures = _figures(found, self.examiner.reals.features) | evidence(found, self.examiner)
+        if figures["nearest"]:
+            label = kimg_label(images_seen, self.settings.snapshot_kimg, self.settings.kimg)
+            reals = self.pictures.load([row["row"] for row in figures["nearest"]])
+            save_nearest(self.folder.path / f"nearest{label}.png", fakes, figures["nearest"], reals)
         return figures | {"seconds": round(time.perf_counter() - begin, 3), "looks": self.looks}
 
     def keep(self, figures: dict[str, Any], images_seen: int) -> dict[str, Any]:
@@ -134,7 +143,7 @@ def open_monitor(
     """
     begin = time.perf_counter()
     ready = examiner(reals, extractor, fakes, cache=cache_dir())
-    return Monitor(folder, ready, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
+    return Monitor(folder, ready, reals, max(fakes, ready.fakes), settings, hardware, time.perf_counter() - begin)
 
 
 def _entry(line: dict[str, Any]) -> Entry:

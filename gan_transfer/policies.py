@@ -42,8 +42,8 @@ class Listener(Protocol):
     def say(self, text: str) -> None:
         """One line of talk."""
 
-    def verdict(self, text: str) -> None:
-        """The newest look at the generator, in a line."""
+    def verdict(self, text: str, kid: float) -> None:
+        """The newest look at the generator, in a line, and its KID."""
 
 
 @dataclasses.dataclass
@@ -209,7 +209,7 @@ class Guard:
         """Look, tell, and keep what is good; all looks so far, or none after a fault."""
         try:
             with self.stop.at_once("looking"):
-                found = monitor.examine(generator)
+                found = monitor.examine(generator, images_seen)
         except Interrupted:
             self.folder.event(MISSED, kimg=images_seen / 1000)
             return ()
@@ -226,7 +226,7 @@ class Guard:
             save()
         best = f" (best {_short(top.kid)} at {top.kimg:g} kimg)" if top else ""
         text = f"at {looks[-1].kimg:g} kimg: {looks[-1].state}, KID x 1000 {_short(looks[-1].kid)}{best}"
-        self.listener.verdict(text)
+        self.listener.verdict(text, looks[-1].kid)
         self.folder.log(f"{text}; {line['reason']}")
         return looks
 

@@ -1,7 +1,8 @@
 """The folder of a run: its number, its lock, its books. Resuming is finding the newest unfinished one again.
 
 `<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, metric-panel.jsonl,
-metric-moved.jsonl, events.jsonl, log.txt, *.png, start.safetensors, snapshots/, best/, state-latest/, state-healthy/.
+metric-moved.jsonl, events.jsonl, log.txt, *.png, report.html, start.safetensors, snapshots/, best/, state-latest/,
+state-healthy/.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
+from .report.page import write_report
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .snapshots import Snapshots, description
@@ -152,6 +154,7 @@ class _Run:
             raise self.guard.collapsed(self.guard.alarm)
         shares = {"diagnosis_share": self.guard.share(), "checkpoint_share": self.guard.share(self.checkpoints.seconds)}
         folder.event("finished", kimg=self.loader.position / 1000, **shares)
+        write_report(folder.path)
         return folder.path
 
     def _place(self, players: Players, position: int) -> None:
@@ -214,7 +217,8 @@ class _Run:
         self.snapshots.first_grids(players)
         for book in (folder.panel, folder.moved):  # of a beginning that was killed before its first checkpoint
             book.unlink(missing_ok=True)
-        about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
+        about = {"version": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        about |= {"system": platform.platform(), "device": self.plan.hardware.describe()}
         folder.event("started", **about, **{"from": lineage(self.plan.pair)})
         return 0
 

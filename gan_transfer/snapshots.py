@@ -16,6 +16,7 @@ from .models.ema import recalibrate
 from .models.lineage import lineage
 from .models.weights import Pair, save_pair
 from .planning import Plan
+from .report.page import write_report
 from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .training.step import Players
@@ -77,10 +78,11 @@ class Snapshots:
         return folder
 
     def plot(self) -> None:
-        """Draw the curves; after the look, which belongs to them."""
+        """Draw the curves and write the report; after the look, which belongs to them."""
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
             gc.collect()  # a figure is a circle of objects that holds megabytes; Python by itself waits for dozens
+        write_report(self.folder.path)
 
     def _began(self) -> dict[str, Any] | None:
         """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""

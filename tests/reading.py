@@ -74,7 +74,7 @@ class Witness:
     def blocks(self, rows: list[planning.BlockRow]) -> None:
         pass
 
-    def verdict(self, text: str) -> None:
+    def verdict(self, text: str, kid: float) -> None:
         self.talk.append(text)
 
     def training(self, line: dict[str, float] | None, total_kimg: float) -> None:

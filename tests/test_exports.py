@@ -69,7 +69,18 @@ def test_help_lists_the_commands() -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
     assert [
         word
-        for word in ("pretrain", "finetune", "sample", "import", "diagnose", "publish", "download", "models")
+        for word in (
+            "pretrain",
+            "finetune",
+            "sample",
+            "import",
+            "diagnose",
+            "report",
+            "watch",
+            "publish",
+            "download",
+            "models",
+        )
         if word not in answer.stdout
     ] == []
 

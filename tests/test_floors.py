@@ -15,8 +15,8 @@ FLOORS = [
     | {"geometry", "conflicts", "tensor_files"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
-    {"training", "transfer", "sampling"},
-    {"hub", "report", "run_folder", "explorer"},
+    {"training", "transfer", "sampling", "run_folder"},
+    {"hub", "report", "explorer"},
     {"planning", "auto_batch", "examine", "scaling"},
     {
         "runs",
@@ -26,6 +26,7 @@ FLOORS = [
         "importing",
         "monitor",
         "moved",
+        "evidence",
         "policies",
         "fakes",
         "diagnosis",

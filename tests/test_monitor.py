@@ -41,7 +41,8 @@ KEYS = [
         "vendi_ratio",
         "vendi",
     ),
-    *("duplicates", "copy_rate", "precision", "seconds", "looks"),
+    *("duplicates", "copy_rate", "precision"),
+    *("kid_floor", "recall", "coverage", "copy_expected", "modes", "nearest", "seconds", "looks"),
 ]
 CPU = Hardware(torch.device("cpu"), torch.float32)
 
@@ -182,7 +183,7 @@ def test_looks_are_thinned_to_a_twentieth_of_the_time_and_the_last_is_always_tak
     monkeypatch.setattr(monitor, "SHARE", 0.05)
     now = [0.0]
     monkeypatch.setattr(monitor.time, "perf_counter", lambda: now[0])
-    made = Monitor(RunFolder(Path()), None, 96, Train(kimg=10, snapshot_kimg=1), CPU, 0.0)  # type: ignore[arg-type]
+    made = Monitor(RunFolder(Path()), None, None, 96, Train(kimg=10, snapshot_kimg=1), CPU, 0.0)  # type: ignore[arg-type]
     taken = []
     for number in range(11):
         if made.due(number * 1000):

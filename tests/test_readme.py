@@ -23,8 +23,8 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|export|explore|pretrain|finetune|sample|diagnose|selfcheck|publish|download|models|data|"
-    r"bench|recipes)[^`\n]*"
+    r"gan-transfer (?:import|export|explore|report|watch|pretrain|finetune|sample|diagnose|selfcheck|publish|download|"
+    r"models|data|bench|recipes)[^`\n]*"
 )
 
 OF_TORCHRUN = {
@@ -106,7 +106,19 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    names = ("import", "export", "explore", "sample", "diagnose", "selfcheck", "publish", "data", "bench")
+    names = (
+        "import",
+        "export",
+        "explore",
+        "report",
+        "watch",
+        "sample",
+        "diagnose",
+        "selfcheck",
+        "publish",
+        "data",
+        "bench",
+    )
     others = {word for name in names for p in parameters(get_command(app), name) for word in p.opts}
     assert told - known - others - OF_TORCHRUN == set()
 

@@ -17,6 +17,7 @@ from .diagnose import diagnose
 from .export import explore, export
 from .hub import download, publish
 from .imports import import_files
+from .report import report, watch
 from .sample import sample
 from .train import finetune, pretrain
 
@@ -36,6 +37,8 @@ app.command("sample")(sample)
 app.command("explore")(explore)
 app.command("export")(export)
 app.command("diagnose")(diagnose)
+app.command("report")(report)
+app.command("watch")(watch)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,9 @@ that the mirror image of a training picture does not hide it; of 1, 6 and 21, 6 
 
 EXPECTED = 0.01
 """Share of held-out reals that lie as near to a training picture as what is called a copy."""
+
+NEAREST = 8
+"""Fakes that are told as the nearest to training pictures, whether or not they are called copies."""
 
 _ROWS = 256  # compared at a time, so that the table of distances stays small
 
@@ -39,6 +43,8 @@ class Copying(NamedTuple):
     """Chance that as many of them would seem to be copies."""
     suspects: list[Copy]
     """The surest first."""
+    nearest: Sequence[Copy] = ()
+    """The `NEAREST` fakes that come nearest to a training picture, which are suspects or would be next."""
 
 
 def copy_ratios(pictures: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,13 +80,15 @@ def copy_rate(fakes: Tensor, held_out: Tensor, training: Tensor, mirrored: Tenso
     reals = copy_ratios(held_out, shown)[0].sort().values
     rank = max(1, round(EXPECTED * len(reals)))
     copies = (ratios < reals[rank - 1]).nonzero()[:, 0]
-    ordered = copies[ratios[copies].argsort()].tolist()
-    suspects = [
-        Copy(fake, place % len(training), place >= len(training), float(ratios[fake]))
-        for fake, place in zip(ordered, nearest[ordered].tolist(), strict=True)
-    ]
-    expected = rank / (len(reals) + 1)
-    return Copying(len(copies) / len(fakes), expected, exceedance(len(copies), len(fakes), rank, len(reals)), suspects)
+
+    def told(ordered: Tensor) -> list[Copy]:
+        places = zip(ordered.tolist(), nearest[ordered].tolist(), strict=True)
+        count = len(training)
+        return [Copy(fake, place % count, place >= count, float(ratios[fake])) for fake, place in places]
+
+    suspects, closest = told(copies[ratios[copies].argsort()]), told(ratios.argsort()[:NEAREST])
+    expected, p_value = rank / (len(reals) + 1), exceedance(len(copies), len(fakes), rank, len(reals))
+    return Copying(len(copies) / len(fakes), expected, p_value, suspects, closest)
 
 
 def exceedance(count: int, drawn: int, rank: int, sample: int) -> float:

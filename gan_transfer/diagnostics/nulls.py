@@ -17,6 +17,7 @@ from .diversity import (
     TWIN_RANK,
     Repeats,
     Space,
+    compared,
     k_means,
     missing_modes,
     near_duplicates,
@@ -169,6 +170,15 @@ class Yardstick:
             spread += math.log(vendi(self.pool[rows[: self.size]])) / REFERENCES
         repeats, distance = repeats or self.repeats(fakes), kernel_distance(fakes, self.features, self.among)
         return Comparison(occupied, spread - math.log(vendi(projected)), repeats.share, distance)
+
+    def histogram(self, fakes: Tensor) -> tuple[list[int], list[int]]:
+        """How many of the first `size` fakes, float32 [N, D], and of the pool fall into each mode of one codebook, the
+        coarsest."""
+        moved, _ = compared(self.space(fakes[: self.size]), self.pool)
+        book = self.books[0][self.books[0, :, 0] < FAR]
+        fallen = nearest_center(moved, book[None])[:, 0], self.modes[:, 0]
+        of_fakes, of_reals = (torch.bincount(modes, minlength=len(book)).tolist() for modes in fallen)
+        return of_fakes, of_reals
 
     def split(self, order: Tensor) -> tuple[float, float, float]:
         """Occupancy, spread and duplicates of the pool's first `size` reals in this order against the others."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .diversity import ball_radii
-from .memorisation import SURROUNDINGS, Copying, copy_rate
+from .memorisation import SURROUNDINGS, Copy, Copying, copy_rate
 from .nulls import Comparison, Yardstick, check_features, lay
 from .severity import LOST_MODES, Curve, lost_modes
 from .verdict_words import LIMITS, SHARES, Axis, Grade, State, Verdict
@@ -125,7 +125,11 @@ class Judge:
         if len(self.training) < LEAST_TRAINING:
             return None
         found = copy_rate(fakes[distinct], self.held_out, self.training, self.mirrored)
-        return found._replace(suspects=[copy._replace(fake=int(distinct[copy.fake])) for copy in found.suspects])
+
+        def among_all(copies: Sequence[Copy]) -> list[Copy]:
+            return [copy._replace(fake=int(distinct[copy.fake])) for copy in copies]
+
+        return found._replace(suspects=among_all(found.suspects), nearest=among_all(found.nearest))
 
     def _notes(self, axes: Sequence[Axis]) -> tuple[str, ...]:
         size, notes = self.yardstick.size, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shlex
 import time
@@ -11,15 +12,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_SECONDS = 10.0  # between two plain lines
 COLUMNS = ("kimg", "img/s", "wait", "ETA", "loss D", "loss G", "D(x)", "D(G(z))", "memory")
 ROWS = 8  # ticks in the live table
+BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"  # of spark lines; the latter where the terminal has ASCII alone
+SPARKED = {"loss_d": "loss D", "loss_g": "loss G"}
 
 
 class BlockLike(Protocol):
@@ -52,6 +56,7 @@ class TerminalView:
         self._bar: Progress | None = None
         self._lines: list[dict[str, float]] = []
         self._verdict: str | None = None
+        self._sparks: dict[str, list[float]] = {name: [] for name in (*SPARKED.values(), "KID")}
         self._shown = float("-inf")
         self._packing_since: tuple[float, int, float] | None = None  # begin, pictures by then, last line
 
@@ -82,17 +87,20 @@ class TerminalView:
         """A tick; None closes the live table."""
         if line is not None:
             self._lines = [*self._lines, line][-ROWS:]
+            for key, name in SPARKED.items():
+                self._sparks[name].append(line[key])
         if not self.console.is_terminal:
             self._plain(line, total_kimg)
         elif line is None:
             self._close()
         else:
             self._live = self._live or self._open()
-            self._live.update(self._table(total_kimg), refresh=True)
+            self._live.update(Group(self._table(total_kimg), self._curves()), refresh=True)
 
-    def verdict(self, text: str) -> None:
+    def verdict(self, text: str, kid: float) -> None:
         """The newest look at the generator: it stands under the table, and elsewhere is a line of its own."""
         self._verdict = text
+        self._sparks["KID"].append(kid)
         if not self.console.is_terminal:
             self.say(text)
 
@@ -133,10 +141,26 @@ class TerminalView:
     def _table(self, total_kimg: float) -> Table:
         # Narrow, so that 80 characters hold it.
         table = Table(*COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-        table.caption, table.caption_justify, table.caption_style = self._verdict, "left", ""
         for line in self._lines:
             table.add_row(*tick_cells(line, total_kimg))
         return table
+
+    def _curves(self) -> Text:
+        """Spark lines of the losses and the KID over all that was seen, then the verdict, within the width."""
+        blocks = PLAIN_BLOCKS if self.console.options.ascii_only else BLOCKS
+        wide = max((self.console.width - 1) // len(self._sparks) - len("loss D  "), 4)
+        drawn = [f"{name} {spark(values, wide, blocks)}" for name, values in self._sparks.items() if values]
+        return Text("\n".join(["  ".join(drawn), *filter(None, [self._verdict])]))
+
+
+def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
+    """Values as a line of characters, each the mean of as many of them, from the lowest to the highest block."""
+    count = min(len(values), width)
+    edges = [place * len(values) // count for place in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    steps = [(mean - low) / (high - low) if high > low else 0.0 for mean in means]
+    return "".join(blocks[round(step * (len(blocks) - 1))] for step in steps)
 
 
 def tick_cells(line: dict[str, float], total_kimg: float) -> list[str]:

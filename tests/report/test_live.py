@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from gan_transfer.report.live import PLAIN_SECONDS, ROWS, TerminalView, block_table, clock_text, show_end, tick_cells
+from gan_transfer.report.live import (
+    PLAIN_BLOCKS,
+    PLAIN_SECONDS,
+    ROWS,
+    TerminalView,
+    block_table,
+    clock_text,
+    show_end,
+    spark,
+    tick_cells,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +121,36 @@ def test_the_newest_verdict_stands_under_the_table_or_is_a_line() -> None:
     for terminal in (True, False):
         out = io.StringIO()
         shown = TerminalView(Console(file=out, force_terminal=terminal, width=80, highlight=False))
-        shown.verdict(text)
+        shown.verdict(text, 1234.0)
         shown.training(tick(20.0, 0), 20)
         shown.training(None, 20)
         assert out.getvalue().count(text) >= 1
     assert out.getvalue().splitlines()[0] == text
+
+
+def test_a_spark_line_goes_from_the_lowest_to_the_highest_and_is_thinned_to_its_width() -> None:
+    assert spark([0, 1, 2, 3, 4, 5, 6, 7], 20) == "▁▂▃▄▅▆▇█"
+    assert spark([0, 0, 7, 7], 2) == "▁█"
+    assert spark([3, 3], 5, PLAIN_BLOCKS) == "__"
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_live_table_with_spark_lines_and_verdict_fits_the_terminal(width: int) -> None:
+    out = io.StringIO()
+    shown = TerminalView(Console(file=out, force_terminal=True, width=width, no_color=True, highlight=False))
+    for number in range(200):
+        shown.training(tick(float(number), number) | {"loss_d": number % 7}, 200)
+        shown.verdict(f"at {number} kimg: healthy, KID x 1000 12", 12.0 + number)
+    out.seek(0)
+    out.truncate()
+    shown.training(tick(199.5, 200), 200)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in out.getvalue().splitlines()]
+    shown.training(None, 200)
+    assert max(map(len, lines)) <= width
+    (sparks,) = [line for line in lines if re.search("loss D [▁-█]", line)]
+    assert "loss G " in sparks
+    assert sparks.rstrip().endswith("█")
+    assert "\x1b[3" not in out.getvalue()  # no colour
 
 
 @pytest.mark.parametrize("end", ["training", "close"])
