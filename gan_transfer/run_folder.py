@@ -88,6 +88,10 @@ class RunFolder:
         """What `events.jsonl` says; a line cut off by a kill is passed over."""
         return _read_lines(self.path / "events.jsonl")
 
+    def ticks(self) -> list[dict[str, Any]]:
+        """What `stats.jsonl` says, likewise."""
+        return _read_lines(self.stats)
+
     def looks(self) -> list[dict[str, Any]]:
         """What `metric-panel.jsonl` says, likewise."""
         return _read_lines(self.panel)

@@ -69,14 +69,26 @@ def test_help_lists_the_commands() -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
     assert [
         word
-        for word in ("pretrain", "finetune", "sample", "import", "diagnose", "publish", "download", "models")
+        for word in ("pretrain", "finetune", "sample", "import", "diagnose", "doctor", "publish", "download", "models")
         if word not in answer.stdout
     ] == []
 
 
 @pytest.mark.parametrize(
     "command",
-    ["pretrain", "finetune", "import", "sample", "diagnose", "selfcheck", "publish", "download", "models", "bench"],
+    [
+        "pretrain",
+        "finetune",
+        "import",
+        "sample",
+        "diagnose",
+        "doctor",
+        "selfcheck",
+        "publish",
+        "download",
+        "models",
+        "bench",
+    ],
 )
 def test_a_commands_help_loads_nothing_heavy(command: str) -> None:
     program = f"sys.argv = ['gan-transfer', '{command}', '--help']\nfrom gan_transfer.cli import main"

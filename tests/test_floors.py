@@ -12,7 +12,7 @@ import gan_transfer
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
     {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
-    | {"geometry"},
+    | {"geometry", "finding", "rerun", "symptoms"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
@@ -27,6 +27,8 @@ FLOORS = [
         "fakes",
         "diagnosis",
         "run_history",
+        "doctor",
+        "environment",
         "bench",
         "bench_data",
         "selfcheck",

@@ -23,7 +23,7 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|pretrain|finetune|sample|diagnose|selfcheck|publish|download|models|data|bench|recipes)"
+    r"gan-transfer (?:import|pretrain|finetune|sample|diagnose|doctor|selfcheck|publish|download|models|data|bench|recipes)"
     r"[^`\n]*"
 )
 
@@ -97,7 +97,7 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", README))
     known = {word for p in get_command(app).commands["finetune"].params for word in p.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()
-    names = ("import", "sample", "diagnose", "selfcheck", "publish", "data")
+    names = ("import", "sample", "diagnose", "doctor", "selfcheck", "publish", "data")
     others = {word for name in names for p in parameters(get_command(app), name) for word in p.opts}
     assert told - known - others == set()
 

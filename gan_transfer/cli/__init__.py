@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
+from .doctor import doctor
 from .hub import download, publish
 from .imports import import_files
 from .sample import sample
@@ -33,6 +34,7 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
+app.command("doctor")(doctor)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)

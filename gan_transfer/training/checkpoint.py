@@ -38,6 +38,16 @@ class Checkpoints:
         """All checkpoint files, newest first."""
         return sorted(self.folder.glob("checkpoint-*.safetensors"), reverse=True)
 
+    def faults(self) -> list[str]:
+        """What is wrong with files that cannot be resumed from, a line each; nothing is changed."""
+        found = []
+        for path in self.paths():
+            try:
+                _read(path)
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                found.append(f"{path.name} is damaged ({error})")
+        return found
+
     def save(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
         """Write a checkpoint.
 
