@@ -29,6 +29,7 @@ FLOORS = [
         "run_history",
         "doctor",
         "environment",
+        "walk",
         "bench",
         "bench_data",
         "selfcheck",

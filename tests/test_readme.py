@@ -23,8 +23,8 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|pretrain|finetune|sample|diagnose|doctor|selfcheck|publish|download|models|data|bench|recipes)"
-    r"[^`\n]*"
+    r"gan-transfer (?:import|pretrain|finetune|sample|diagnose|doctor|selfcheck|publish|download|models|data|bench|"
+    r"recipes)[^`\n]*"
 )
 
 
