@@ -109,9 +109,9 @@ def walk(pair: Pair, seed: int, source: Source, crop: str = "center") -> Walk:
         fake = generator(z)
         judged = _stops(discriminator, fake, Stop("picture", "the fake", tuple(fake.shape[1:]), *_ends(fake)))
         answers = [discriminator(picture) for picture in (real, fake)]
-    believed = [probability(answer).item() for answer in answers]
-    values = [answer.item() for answer in answers]
-    return Walk(seed, label, made, judged, *values, *believed, losses(*(answer.clone() for answer in answers)))
+    (of_real, of_fake), found = answers, losses(*(answer.clone() for answer in answers))
+    believed = probability(of_real).item(), probability(of_fake).item()
+    return Walk(seed, label, made, judged, of_real.item(), of_fake.item(), believed[0], believed[1], found)
 
 
 def losses(real_logit: Tensor, fake_logit: Tensor) -> list[Loss]:

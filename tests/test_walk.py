@@ -11,7 +11,7 @@ import torch
 from conftest import Cli
 
 from gan_transfer import images, sampling
-from gan_transfer.data.decode import decode
+from gan_transfer.data.decode import decode, hint_for
 from gan_transfer.data.sources import open_source
 from gan_transfer.models.weights import load_pair
 from gan_transfer.walk import losses, walk
@@ -34,7 +34,7 @@ def test_the_way_through_a_pair_has_every_block_with_its_shape(pair: Path) -> No
 def test_the_answers_are_those_of_the_networks(pair: Path) -> None:
     loaded, source = load_pair(pair), open_source("builtin:covers?count=4")
     found = walk(loaded, 3, source)
-    pixels = torch.from_numpy(decode(source.load(0), 16, 3)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(decode(source.load(0, hint_for(16, "center")), 16, 3)).permute(2, 0, 1)[None]
     with torch.inference_mode():
         fake = loaded.generator(sampling.latents([3], 8))
         expected = loaded.discriminator(images.to_float(pixels)).item(), loaded.discriminator(fake).item()

@@ -26,8 +26,8 @@ def show(console: Console, found: Any) -> None:
         losses.add_row(loss.name, loss.formula, f"{loss.value:.4f}", f"{loss.gradient:+.4f}")
     console.print(losses)
     console.print(
-        "Probability is sigmoid(logit); the gradient is by the fake's logit. Where D is sure of a fake, that of minimax "
-        "vanishes and the non-saturating one does not."
+        "Probability is sigmoid(logit); the gradient is by the fake's logit. Where D is sure of a fake, minimax's "
+        "vanishes and the other does not."
     )
 
 
