@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import options
+from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="Time this machine.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -40,7 +38,7 @@ def bench(
     chosen = hardware.choose(device or "auto", settings.precision)
     found, about = compare(chosen, model, batch, rounds), machine(chosen)
     if as_json:
-        print(json.dumps(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds}))
+        print_json(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds})
         return
     for key, value in about.items():
         print(f"{key:<10} {value}")
@@ -62,7 +60,6 @@ def data(
     as_json: AsJson = False,
 ) -> None:
     """Time the data path: packing against torchvision's ImageFolder, batches, waiting, and ImageNet's size."""
-    import dataclasses
 
     from .. import bench_data
     from ..bench import machine
@@ -75,9 +72,8 @@ def data(
     scaling = packing[-1].ours / packing[0].ours
     about = machine(chosen)
     if as_json:
-        rows = [dataclasses.asdict(row) for row in packing]
-        figures = {"packing": rows, "scaling": scaling, "loader": speed, "waiting": share}
-        print(json.dumps(about | figures | {"imagenet": dataclasses.asdict(scale)}))
+        figures = {"packing": packing, "scaling": scaling, "loader": speed, "waiting": share}
+        print_json(about | figures | {"imagenet": scale})
         return
     for key, value in about.items():
         print(f"{key:<10} {value}")

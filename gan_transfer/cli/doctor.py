@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .for_scripts import AsJson, print_json
 
 if TYPE_CHECKING:
     from ..finding import Finding
@@ -18,7 +19,7 @@ def doctor(
         Path | None,
         typer.Argument(metavar="[RUN]", help="A run folder, finished or not; without it the machine alone."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this machine, and with a run, and what to do about it.
 
@@ -26,8 +27,6 @@ def doctor(
 
     Example: gan-transfer doctor runs/00000-coverart-builtin-covers
     """
-    import dataclasses
-
     from .. import environment, symptoms
     from ..doctor import read_figures
     from ..finding import worst
@@ -39,9 +38,8 @@ def doctor(
     gravest = worst(findings)
     command = symptoms.next_command(figures, of_run) if figures else ""
     if as_json:
-        lines = {"machine": of_machine, "run": of_run}
-        told = {part: [dataclasses.asdict(line) for line in found] for part, found in lines.items()}
-        print(json.dumps({"level": gravest.level if gravest else "ok", **told, "next": command}))
+        level = gravest.level if gravest else "ok"
+        print_json({"level": level, "machine": of_machine, "run": of_run, "next": command})
     else:
         _show("machine", of_machine)
         _show(str(run), of_run)

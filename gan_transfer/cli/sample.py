@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .for_scripts import AsJson, print_json
 
 
 def sample(
@@ -31,7 +32,7 @@ def sample(
     data: Annotated[
         str | None, typer.Option("--data", help="With --explain: the real picture's source; builtin:covers.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make pictures with a generator.
 
@@ -58,13 +59,12 @@ def sample(
         made = write_interpolation(generator, wanted, output, steps, truncation)
     else:
         made = write_seeds(generator, wanted, shape, output, truncation)
-    print(json.dumps({"network": network, "seeds": wanted, "written": str(made)}) if as_json else made)
+    print_json({"network": network, "seeds": wanted, "written": made}) if as_json else print(made)
 
 
 def _explain(network: str, seed: int, data: str, as_json: bool) -> None:
     """Show the way of one latent, one real and one fake."""
     import contextlib
-    import dataclasses
 
     from rich.console import Console
 
@@ -77,6 +77,6 @@ def _explain(network: str, seed: int, data: str, as_json: bool) -> None:
     with contextlib.closing(open_source(data)) as source:
         found = walk(pair, seed, source)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found)))
+        print_json(found)
     else:
         walk_table.show(Console(highlight=False), found)

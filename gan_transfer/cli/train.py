@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..config import Override
 from . import options
+from .for_scripts import AsJson, print_json
 
 RUNS = Path("runs")
 
@@ -34,6 +35,7 @@ def pretrain(
     push_to: options.PushTo = "",
     new: options.New = False,
     dry_run: options.DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a pair on many varied pictures, to start others from.
 
@@ -43,7 +45,16 @@ def pretrain(
         data=data, kimg=kimg, batch=batch, seed=seed, source=source, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("pretrain", recipe, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
+    _go(
+        "pretrain",
+        recipe,
+        [*(changes or []), *flags],
+        outdir,
+        push_to=push_to,
+        new=new,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def finetune(
@@ -71,6 +82,7 @@ def finetune(
     push_to: options.PushTo = "",
     new: options.New = False,
     dry_run: options.DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Adapt a pretrained pair to your own pictures.
 
@@ -81,12 +93,22 @@ def finetune(
         freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("finetune", target, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
+    _go(
+        "finetune",
+        target,
+        [*(changes or []), *flags],
+        outdir,
+        push_to=push_to,
+        new=new,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def _go(
-    kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool
-) -> None:
+    kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Resolve, check, then rehearse or run."""
     from ..recipe import load_recipe_with_origin
 
@@ -97,6 +119,28 @@ def _go(
 
     plan = planning.plan(recipe, origin, outdir, push_to)
     if dry_run:
-        live.show_rehearsal(plan, planning.rehearse(plan))
+        rehearsal = planning.rehearse(plan)
+        if as_json:
+            print_json({"recipe": plan.recipe, "origin": plan.origin, "rehearsal": rehearsal})
+        else:
+            live.show_rehearsal(plan, rehearsal)
         return
-    live.show_end(carry_out(plan, outdir, push_to, new))
+    folder = carry_out(plan, outdir, push_to, new)
+    if as_json:
+        print_json(_end(folder))
+    else:
+        live.show_end(folder)
+
+
+def _end(folder: Path) -> dict[str, Any]:
+    """What a run has come to: its folder, its newest and its best snapshot, its last tick and look."""
+    from ..run_folder import RunFolder
+
+    run = RunFolder(folder)
+    newest = max(run.snapshots.iterdir(), default=None)
+    ticks, looks = run.ticks()[-1:], run.looks()[-1:]
+    best = run.best if run.best.is_dir() else None
+    return {
+        "run": folder, "snapshot": newest, "best": best, "tick": ticks[0] if ticks else None,
+        "look": looks[0] if looks else None,
+    }  # fmt: skip
