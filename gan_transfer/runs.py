@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from .report.live import clock_text
 from .report.plots import plot_curves, read_stats
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
+from .trackers import Tracker
 from .training.checkpoint import Checkpoints
 from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
@@ -48,7 +50,7 @@ class View(Listener, Protocol):
         """A tick of `stats.jsonl`; None when training has ended."""
 
 
-def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
+def run(plan: Plan, outdir: Path, view: View, new: bool = False, trackers: Sequence[Tracker] = ()) -> Path:
     """Train. The same plan in the same outdir resumes its newest unfinished run.
 
     Args:
@@ -56,6 +58,7 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         outdir: parent of the run folders.
         view: is told what happens.
         new: begin a new folder even where an unfinished run is.
+        trackers: follow the run's books.
 
     Returns:
         The run folder.
@@ -73,13 +76,16 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         name = f"{plan.recipe.name}-{plan.source.name}"
         with run_folder.open_run(outdir, name, _description(plan, packed), new=new) as folder:
             try:
-                return _Run(plan, packed, folder, view, stop).go()
+                return _Run(plan, packed, folder, view, stop, trackers).go()
             except torch.OutOfMemoryError:
                 advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
                 raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
             except OSError as error:
                 advice = "Free space or mend the folder, then give the same command"
                 raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
+            finally:
+                for tracker in trackers:
+                    tracker.close()
 
 
 @dataclasses.dataclass
@@ -91,6 +97,7 @@ class _Run:
     folder: RunFolder
     view: View
     stop: StopSignal
+    trackers: Sequence[Tracker] = ()
 
     def __post_init__(self) -> None:
         settings, shape = self.plan.recipe.train, self.plan.recipe.model
@@ -121,6 +128,8 @@ class _Run:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
         self._place(position)
         self._announce(players)
+        for tracker in self.trackers:
+            tracker.open(folder)
         self.guard.open(self.packed)
         signum, then = self._session(players)
         while then is Then.ROLL_BACK:
@@ -240,6 +249,8 @@ class _Run:
 
     def _tick(self, line: dict[str, float]) -> None:
         self.view.training(line, self.plan.recipe.train.kimg)
+        for tracker in self.trackers:
+            tracker.tick(line)
 
     def _snapshot(self, players: Players, images_seen: int) -> Path:
         """Write the averaged generator with fresh statistics, its discriminator and a grid; return the folder."""

@@ -30,6 +30,7 @@ FLOORS = [
         "doctor",
         "environment",
         "walk",
+        "trackers",
         "bench",
         "bench_data",
         "selfcheck",

@@ -53,6 +53,12 @@ OnMismatch = Annotated[
     typer.Option("--on-mismatch", help="Blocks of another shape than the source's: adapt, skip (draw anew) or error."),
 ]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Curves and grids for TensorBoard, in tensorboard/ of the run.")
+]
+Wandb = Annotated[
+    bool, typer.Option("--wandb", help="Curves and grids for Weights & Biases; WANDB_MODE=offline keeps them here.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 
 KEYS = {

@@ -34,6 +34,8 @@ def pretrain(
     changes: options.Set = None,
     push_to: options.PushTo = "",
     new: options.New = False,
+    tensorboard: options.TensorBoard = False,
+    wandb: options.Wandb = False,
     dry_run: options.DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,16 +47,11 @@ def pretrain(
         data=data, kimg=kimg, batch=batch, seed=seed, source=source, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
+    tracked = {"tensorboard": tensorboard, "wandb": wandb}
     _go(
-        "pretrain",
-        recipe,
-        [*(changes or []), *flags],
-        outdir,
-        push_to=push_to,
-        new=new,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+        "pretrain", recipe, [*(changes or []), *flags], tracked, outdir,
+        push_to=push_to, new=new, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
 
 
 def finetune(
@@ -81,6 +78,8 @@ def finetune(
     changes: options.Set = None,
     push_to: options.PushTo = "",
     new: options.New = False,
+    tensorboard: options.TensorBoard = False,
+    wandb: options.Wandb = False,
     dry_run: options.DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -93,21 +92,16 @@ def finetune(
         freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
+    tracked = {"tensorboard": tensorboard, "wandb": wandb}
     _go(
-        "finetune",
-        target,
-        [*(changes or []), *flags],
-        outdir,
-        push_to=push_to,
-        new=new,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+        "finetune", target, [*(changes or []), *flags], tracked, outdir,
+        push_to=push_to, new=new, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
 
 
 def _go(
-    kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool,
-    as_json: bool,
+    kind: str, name: str, changes: list[str | Override], tracked: dict[str, bool], outdir: Path, *, push_to: str,
+    new: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Resolve, check, then rehearse or run."""
     from ..recipe import load_recipe_with_origin
@@ -116,7 +110,9 @@ def _go(
     from .. import planning
     from ..notebook import carry_out
     from ..report import live
+    from ..trackers import make_trackers
 
+    trackers = make_trackers(tracked, lambda text: typer.echo(text, err=True))
     plan = planning.plan(recipe, origin, outdir, push_to)
     if dry_run:
         rehearsal = planning.rehearse(plan)
@@ -125,7 +121,7 @@ def _go(
         else:
             live.show_rehearsal(plan, rehearsal)
         return
-    folder = carry_out(plan, outdir, push_to, new)
+    folder = carry_out(plan, outdir, push_to, new, trackers)
     if as_json:
         print_json(_end(folder))
     else:
