@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from .config import difference
 from .errors import RunError
 from .files import append_line, write_json
+from .text import composed
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
 FREE = (
@@ -184,7 +185,7 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
         RunError: there is none, and the newest run of this name is unfinished with another recipe.
     """
     paths = [path for _, path in sorted(_numbered(outdir), reverse=True)]
-    folders = [RunFolder(path) for path in paths if path.name.partition("-")[2] == name]
+    folders = [RunFolder(path) for path in paths if composed(path.name).partition("-")[2] == name]
     for folder in folders:
         if not _changes(folder, recipe):
             return None if folder.finished() else folder

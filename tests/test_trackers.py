@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ def test_weights_and_biases_keeps_a_run_offline(
     done = cli(*TRAIN, *tiny, "--set", "diagnose.extractor=none", "--wandb")
     assert (done.code, "given up" in done.err) == (0, False), done.err
     (run,) = (home / "runs").iterdir()
+    sys.modules["wandb"].teardown()  # which waits for its other process
     (kept,) = run.glob("wandb/offline-run-*/*.wandb")
     content = kept.read_bytes()
     assert b"stats/loss_d" in content

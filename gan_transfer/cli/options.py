@@ -10,6 +10,16 @@ import typer
 from ..config import Override
 from ..errors import RecipeError
 from ..explain import toml
+from ..resources import resource_dir
+
+
+def complete_recipe(context: typer.Context, incomplete: str) -> list[str]:
+    """Recipes for the shell's completion: the shipped ones that fit the command, and `.toml` files here."""
+    kind = context.info_name if context.info_name in ("pretrain", "finetune") else "*"
+    shipped = sorted({path.stem for path in resource_dir("recipes").glob(f"{kind}/*.toml")})
+    files = sorted(path.name for path in Path().glob("*.toml"))
+    return [name for name in (*shipped, *files) if name.startswith(incomplete)]
+
 
 Data = Annotated[
     str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")

@@ -20,7 +20,13 @@ from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="coverart, finetune/coverart, or a path to a .toml file.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="coverart, finetune/coverart, or a path to a .toml file.",
+        autocompletion=options.complete_recipe,
+    ),
+]
 
 
 @app.command()

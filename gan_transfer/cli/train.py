@@ -15,7 +15,13 @@ RUNS = Path("runs")
 
 
 def pretrain(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or a .toml file. See: gan-transfer recipes ls")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's name or a .toml file. See: gan-transfer recipes ls",
+            autocompletion=options.complete_recipe,
+        ),
+    ],
     data: options.Data = None,
     outdir: options.OutDir = RUNS,
     kimg: options.Kimg = None,
@@ -55,7 +61,15 @@ def pretrain(
 
 
 def finetune(
-    target: Annotated[str, typer.Option("--target", "-t", help="What to adapt to: a recipe's name or a .toml file.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to adapt to: a recipe's name or a .toml file.",
+            autocompletion=options.complete_recipe,
+        ),
+    ],
     data: options.Data = None,
     outdir: options.OutDir = RUNS,
     source: options.From = None,
