@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from . import config
 from .errors import GanTransferError, RecipeError, RunError
 from .files import SPARE_BYTES
-from .models.snapshot import read_config
+from .models.snapshot import CONFIG, read_config
 from .recipe import Recipe
 from .rerun import read_rerun
 from .run_folder import RunFolder
@@ -34,8 +34,10 @@ def read_figures(folder: Path) -> Figures:
     """
     run, recipe = RunFolder(folder), _recipe(folder)
     checkpoints = Checkpoints(run.state)
-    damaged = [*checkpoints.faults(), *(f"{path.name} is set aside" for path in sorted(run.state.glob("*.damaged")))]
-    whole = len(checkpoints.paths()) - len(checkpoints.faults())
+    damaged = checkpoints.faults()
+    whole = len(checkpoints.paths()) - len(damaged)
+    if not whole:  # a resumption has set them aside; later ones make up for them
+        damaged += [f"{path.name} is set aside" for path in sorted(run.state.glob("*.damaged"))]
     return Figures(
         folder=str(folder),
         rerun=read_rerun(recipe, _origin(folder), folder.parent),
@@ -55,6 +57,10 @@ def read_figures(folder: Path) -> Figures:
 
 def _recipe(folder: Path) -> dict[str, Any]:
     told = RunFolder(folder).recipe()
+    if (folder / CONFIG).exists():
+        raise RunError(
+            f"{folder} is a snapshot, wanted a run folder. Look at it with: gan-transfer models show {folder}"
+        )
     if not isinstance(told, dict):
         held = "no such folder" if not folder.exists() else "it has no recipe.json that can be read"
         raise RunError(f"{folder} is no run folder: {held}. Give one below runs/, or no folder for the machine alone")

@@ -161,7 +161,7 @@ def kimg_label(images_seen: int, *landmarks_kimg: float) -> str:
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
     return lines

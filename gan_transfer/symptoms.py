@@ -94,7 +94,7 @@ class Figures:
 
     def mean(self, name: str) -> float:
         """Of the recent ticks; NaN without any."""
-        values = [float(tick[name]) for tick in self.ticks[-RECENT:] if tick.get(name) is not None]
+        values = [tick[name] for tick in self.ticks[-RECENT:] if isinstance(tick.get(name), (int, float))]
         return statistics.fmean(values) if values else math.nan
 
     def recently(self, *names: str) -> Mapping[str, Any] | None:
@@ -119,7 +119,7 @@ def state(run: Figures) -> Finding:
     if run.over:
         return Finding(Level.OK, "state", f"finished, {at}")
     if stopped := run.recently("collapsed"):
-        told = f"stopped at {stopped.get('kimg'):g} kimg: {stopped.get('verdict')}"
+        told = f"stopped at {stopped.get('kimg')} kimg: {stopped.get('verdict')}"
         return Finding(Level.FAIL, "state", told, run.rerun.but({"--on-collapse": "rollback"}))
     if not run.checkpoints and not run.damaged:
         return Finding(Level.WARN, "state", "ended before its first checkpoint; the same command begins again", command)
@@ -162,7 +162,7 @@ def alarm(run: Figures) -> Finding | None:
     event = run.recently("collapse")
     if event is None:
         return None
-    told = f"at {event.get('kimg'):g} kimg the generator was {event.get('verdict')}, after it had been better"
+    told = f"at {event.get('kimg')} kimg the generator was {event.get('verdict')}, after it had been better"
     todo = run.sampled() if run.over or run.locked else run.rerun.but({"--on-collapse": "rollback"})
     return Finding(Level.WARN, "alarm", told, todo)
 
@@ -218,7 +218,7 @@ def waiting(run: Figures) -> Finding | None:
 
 def slowed(run: Figures) -> Finding | None:
     """Much slower than it was."""
-    speeds = [float(tick["img_per_sec"]) for tick in run.ticks if tick.get("img_per_sec")]
+    speeds = [tick["img_per_sec"] for tick in run.ticks if isinstance(tick.get("img_per_sec"), (int, float))]
     now = run.mean("img_per_sec")
     if len(speeds) < 2 * RECENT or now >= SLOWED * (usual := statistics.median(speeds)):
         return None

@@ -114,7 +114,9 @@ def test_a_loss_that_is_not_finite_is_found_in_a_real_run(home: Path, cli: Cli, 
 def test_half_written_books_are_read_as_far_as_they_go(run: Path) -> None:
     for name in ("stats.jsonl", "events.jsonl"):
         with (run / name).open("a", encoding="utf-8") as file:
-            file.write('7\n{"kimg": "x"}\n{"kimg": 1')
+            file.write('7\n{"kimg": "x"}\n{"kimg": 1, "event": "collapse", "d_real": "x"}\n{"kimg": 1')
+        with (run / name).open("ab") as raw:
+            raw.write(b"\xff\n")
     (run / "origin.json").write_text("{")
     assert examine(run)["state"] == ("ok", "")
 
@@ -126,6 +128,11 @@ def test_a_recipe_that_cannot_be_understood_is_told_in_a_line(run: Path, cli: Cl
     assert (done.code, done.out) == (2, "")
     assert len(done.faults) == 1
     assert str(run) in done.faults[0]
+
+
+def test_a_snapshot_is_no_run(run: Path, cli: Cli) -> None:
+    (fault,) = cli("doctor", run / "snapshots" / "000000.256").faults
+    assert "is a snapshot, wanted a run folder" in fault
 
 
 def test_a_folder_that_is_none_is_told(cli: Cli, home: Path) -> None:
