@@ -236,7 +236,7 @@ def disk(run: Figures) -> Finding | None:
 
 
 RULES: tuple[Callable[[Figures], Finding | None], ...] = (
-    state, damaged_checkpoints, disk, alarm, verdict, risen, discriminator_ahead, generator_ahead, few_pictures,
+    state, damaged_checkpoints, disk, alarm, discriminator_ahead, generator_ahead, verdict, risen, few_pictures,
     waiting, slowed,
 )  # fmt: skip
 """All that is looked for, the gravest first."""
