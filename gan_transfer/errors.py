@@ -9,7 +9,7 @@ GanTransferError            exit code 2: something that the user gave or has is 
 ├── RunError                a run folder: not writable, disk too small, resumed with another recipe
 ├── TrainingError           exit code 1: the training itself failed (a loss that is not finite)
 ├── PeerLost                exit code 1: another process of the same run has gone
-├── Collapsed               exit code 30, 40 or 50: stopped by its own diagnosis, everything saved
+├── Collapsed               exit code 20, 30, 40 or 50: stopped by its own diagnosis, everything saved
 └── Interrupted             exit code 128 + signal: stopped from outside, everything saved
 """
 

@@ -18,7 +18,7 @@ from .models.foreign import ASSUMED, AUTO, Foreign, convert
 from .models.foreign_chain import Chain, read_chain
 from .models.foreign_file import read_states
 from .models.weights import Pair, save_pair
-from .text import printable, reason
+from .text import portable, printable, reason
 from .transfer.start import DRAWN, from_scratch
 
 IMPORTED = Path("imported")
@@ -66,7 +66,7 @@ def import_pair(files: Sequence[str], output: Path | None = None, layout: str = 
     """
     given = [_get(where) for where in files]
     chains, origins = _chains(given)
-    output = output or IMPORTED / given[0].path.stem
+    output = output or IMPORTED / portable(given[0].path.stem)
     if output.exists():
         raise RunError(f"--output {output} exists already and stays. Give another --output")
     foreign = convert(" and ".join(_shown(file) for file in given), list(chains.values()), layout)

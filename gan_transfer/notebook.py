@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from .explain import toml
 from .hub.publish import Destination, Published, prepare, publish_run, upload
 from .recipe import load_recipe_with_origin
 from .report import live
+from .trackers import Tracker
 
 
 def finetune(
@@ -73,13 +74,15 @@ def publish(
     return upload(prepare(str(pair), repo, samples, license), Destination(repo, private, tag))
 
 
-def carry_out(plan: planning.Plan, outdir: Path, push_to: str = "", new: bool = False) -> Path:
+def carry_out(
+    plan: planning.Plan, outdir: Path, push_to: str = "", new: bool = False, trackers: Sequence[Tracker] = ()
+) -> Path:
     """Train by a plan, told by rank 0 on stderr, and publish the newest snapshot; see `runs.run`."""
     view = live.TerminalView(None if distributed.rank() == 0 else Console(quiet=True))
     if plan.source.spec.startswith("builtin:covers"):
         view.say("Training on built-in synthetic covers. Real ones: --data folder:PATH or --data zip:FILE")
     try:
-        folder = runs.run(plan, outdir, view, new=new)
+        folder = runs.run(plan, outdir, view, new, trackers)
         if push_to and distributed.rank() == 0:
             view.say(f"published: {publish_run(folder, push_to).url}")
     finally:

@@ -16,6 +16,7 @@ from .errors import RecipeError
 from .explain import toml
 from .geometry import Layer
 from .resources import resource_dir
+from .text import portable
 
 KEEPING = {
     "transfer": ("freeze_d_image", "freeze_g_image", "freeze_g_latent", "train_only"),
@@ -286,7 +287,7 @@ def load_recipe_with_origin(
     shipped = resource_dir("recipes")
     path = config.resolve(kind, name, shipped)
     search = (shipped, shipped / "pretrain", shipped / "finetune")
-    recipe, origin = config.load_with_origin(Recipe, path, overrides, search, {"name": path.stem})
+    recipe, origin = config.load_with_origin(Recipe, path, overrides, search, {"name": portable(path.stem)})
     left_to_pair = recipe.transfer.source != "none"
     undecided = {key for key, source in origin.items() if left_to_pair and source == "default"}
     check_together(recipe, origin, undecided)
@@ -317,8 +318,9 @@ def check_together(recipe: Recipe, origin: dict[str, str], undecided: Collection
 
 
 def _name_faults(name: str) -> list[str]:
-    usable = name.strip() and not name.startswith(".") and not set(name) & set('/\\:*?"<>|')
-    return [] if usable else [f"name: wanted text that can be part of a folder's name; got {toml(name)}"]
+    return (
+        [] if name == portable(name) else [f"name: wanted text that can be part of a folder's name; got {toml(name)}"]
+    )
 
 
 def _norm_faults(recipe: Recipe) -> list[str]:

@@ -24,6 +24,7 @@ from .config import completed, difference, to_dict
 from .errors import RunError
 from .files import append_line, write_json
 from .recipe import Recipe
+from .text import composed
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
 HALF_WRITTEN = (".*.tmp", ".tmp??????")
@@ -103,6 +104,10 @@ class RunFolder:
         """What `events.jsonl` says; a line cut off by a kill is passed over."""
         return _read_lines(self.path / "events.jsonl")
 
+    def ticks(self) -> list[dict[str, Any]]:
+        """What `stats.jsonl` says, likewise."""
+        return _read_lines(self.stats)
+
     def looks(self) -> list[dict[str, Any]]:
         """What `metric-panel.jsonl` says, likewise."""
         return _read_lines(self.panel)
@@ -180,7 +185,7 @@ def kimg_label(images_seen: int, *landmarks_kimg: float) -> str:
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
     return lines
@@ -204,7 +209,7 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
         RunError: there is none, and the newest run of this name is unfinished with another recipe.
     """
     paths = [path for _, path in sorted(_numbered(outdir), reverse=True)]
-    folders = [RunFolder(path) for path in paths if path.name.partition("-")[2] == name]
+    folders = [RunFolder(path) for path in paths if composed(path.name).partition("-")[2] == name]
     for folder in folders:
         if not _changes(folder, recipe):
             return None if folder.finished() else folder

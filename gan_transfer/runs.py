@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from .report.page import write_report
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .snapshots import Snapshots, description
+from .trackers import Tracker
 from .training.checkpoint import Checkpoints
 from .training.checkpoint_file import Damaged
 from .training.loop import Hooks, Progress, Then, train
@@ -48,7 +50,7 @@ class View(Listener, Protocol):
         """A tick of `stats.jsonl`; None when training has ended."""
 
 
-def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
+def run(plan: Plan, outdir: Path, view: View, new: bool = False, trackers: Sequence[Tracker] = ()) -> Path:
     """Train. The same plan in the same outdir resumes its newest unfinished run.
 
     Args:
@@ -56,6 +58,7 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
         outdir: parent of the run folders.
         view: is told what happens.
         new: begin a new folder even where an unfinished run is.
+        trackers: follow the run's books.
 
     Returns:
         The run folder.
@@ -74,7 +77,8 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
             check_same(packed)
             check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
             if distributed.rank() == 0:
-                path = _lead(plan, packed, outdir, view, stop, new and not distributed.restarted())
+                begin_anew = new and not distributed.restarted()
+                path = _lead(plan, packed, outdir, view, stop, trackers, begin_anew)
             else:
                 path = outdir
                 follow(plan, packed, stop)
@@ -88,17 +92,22 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False) -> Path:
             raise
 
 
-def _lead(plan: Plan, packed: Pack, outdir: Path, view: View, stop: StopSignal, new: bool) -> Path:
+def _lead(
+    plan: Plan, packed: Pack, outdir: Path, view: View, stop: StopSignal, trackers: Sequence[Tracker], new: bool
+) -> Path:
     """Rank 0's part of a run, which is all of it where there are no others."""
     name = f"{plan.recipe.name}-{plan.source.name}"
     with run_folder.open_run(outdir, name, description(plan, packed), new=new) as folder:
         try:
-            return _Run(plan, packed, folder, view, stop).go()
+            return _Run(plan, packed, folder, view, stop, trackers).go()
         except BrokenPipeError:
             raise  # whoever read our talk has gone; the folder is not at fault
         except OSError as error:
             advice = "Free space or mend the folder, then give the same command"
             raise RunError(f"cannot write to {folder.path}: {error}. {advice}") from error
+        finally:
+            for tracker in trackers:
+                tracker.close()
 
 
 @dataclasses.dataclass
@@ -110,6 +119,7 @@ class _Run:
     folder: RunFolder
     view: View
     stop: StopSignal
+    trackers: Sequence[Tracker] = ()
 
     def __post_init__(self) -> None:
         settings = self.plan.recipe.train
@@ -141,6 +151,8 @@ class _Run:
         self._place(players, position)
         with self.stop.at_once("measuring the speed"):
             self._announce(players)
+        for tracker in self.trackers:
+            tracker.open(folder)
         self.guard.open(self.packed)
         signum, then = self._session(players)
         while then is Then.ROLL_BACK:
@@ -181,6 +193,8 @@ class _Run:
 
         def tick(line: dict[str, float]) -> None:
             self.view.training(line, recipe.train.kimg)
+            for tracker in self.trackers:
+                tracker.tick(line)
             self._tell_parts(step.parts)
 
         with self.checkpoints.in_background(), self.guard.healthy.in_background():

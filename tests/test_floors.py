@@ -12,7 +12,7 @@ import gan_transfer
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
     {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
-    | {"geometry", "conflicts", "tensor_files"},
+    | {"geometry", "conflicts", "tensor_files", "finding", "rerun", "symptoms"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling", "run_folder"},
@@ -31,6 +31,10 @@ FLOORS = [
         "fakes",
         "diagnosis",
         "run_history",
+        "doctor",
+        "environment",
+        "walk",
+        "trackers",
         "bench",
         "bench_data",
         "selfcheck",

@@ -23,8 +23,8 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|export|explore|report|watch|pretrain|finetune|sample|diagnose|selfcheck|publish|download|"
-    r"models|data|bench|recipes)[^`\n]*"
+    r"gan-transfer (?:import|export|explore|report|watch|doctor|pretrain|finetune|sample|diagnose|selfcheck|publish|"
+    r"download|models|data|bench|recipes)[^`\n]*"
 )
 
 OF_TORCHRUN = {
@@ -112,6 +112,7 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
         "explore",
         "report",
         "watch",
+        "doctor",
         "sample",
         "diagnose",
         "selfcheck",
@@ -120,6 +121,7 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
         "bench",
     )
     others = {word for name in names for p in parameters(get_command(app), name) for word in p.opts}
+    known |= {word for p in get_command(app).params for word in p.opts}
     assert told - known - others - OF_TORCHRUN == set()
 
 

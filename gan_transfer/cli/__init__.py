@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
 from .diagnose import diagnose
+from .doctor import doctor
 from .export import explore, export
 from .hub import download, publish
 from .imports import import_files
@@ -39,6 +40,7 @@ app.command("export")(export)
 app.command("diagnose")(diagnose)
 app.command("report")(report)
 app.command("watch")(watch)
+app.command("doctor")(doctor)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,9 @@ from typing import Annotated
 import typer
 
 from . import options
+from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="Time this machine.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -41,7 +39,7 @@ def bench(
     chosen = hardware.choose(device or "auto", settings.precision)
     found, about = compare(chosen, model, batch, rounds), machine(chosen)
     if as_json:
-        print(json.dumps(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds}))
+        print_json(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds})
         return
     for key, value in about.items():
         print(f"{key:<10} {value}")
@@ -63,7 +61,6 @@ def data(
     as_json: AsJson = False,
 ) -> None:
     """Time the data path: packing against torchvision's ImageFolder, batches, waiting, and ImageNet's size."""
-    import dataclasses
 
     from .. import bench_data
     from ..bench import machine
@@ -76,9 +73,8 @@ def data(
     scaling = packing[-1].ours / packing[0].ours
     about = machine(chosen)
     if as_json:
-        rows = [dataclasses.asdict(row) for row in packing]
-        figures = {"packing": rows, "scaling": scaling, "loader": speed, "waiting": share}
-        print(json.dumps(about | figures | {"imagenet": dataclasses.asdict(scale)}))
+        figures = {"packing": packing, "scaling": scaling, "loader": speed, "waiting": share}
+        print_json(about | figures | {"imagenet": scale})
         return
     for key, value in about.items():
         print(f"{key:<10} {value}")
@@ -144,7 +140,7 @@ def scale(
     about = {"device": f"{speed:g} img/s at 64 pixels, as given"} if speed else machine(chosen)
     assumed = {"batch": batch, "kimg": kimg, "bandwidth_gb_per_sec": bandwidth, "price_per_hour": price}
     if as_json:
-        print(json.dumps(about | assumed | {"estimates": rows}))
+        print_json(about | assumed | {"estimates": rows})
         return
     for key, value in (about | assumed).items():
         print(f"{key:<22} {value}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 from ..errors import DataError
 from ..recipe import load_recipe
 from ..resources import resource_dir
+from .for_scripts import AsJson, print_json
 
 if TYPE_CHECKING:
     from ..data.inspect import Findings
@@ -29,13 +29,22 @@ Workers = Annotated[int, typer.Option("--workers", min=0, help="Decoding threads
 
 
 @app.command()
-def ls() -> None:
+def ls(as_json: AsJson = False) -> None:
     """List the kinds of data sources, and what each recipe takes by default."""
     from rich.console import Console
     from rich.table import Table
 
     from ..data.sources import KINDS
 
+    paths = sorted(resource_dir("recipes").glob("*/*.toml"))
+    defaults = {path.stem: load_recipe(path.parent.name, path.stem).data for path in paths}
+    if as_json:
+        sources = [{"source": usage, "reads": meaning} for usage, meaning in KINDS.items()]
+        rows = [
+            {"recipe": name, "data": data.source or None, "hub": data.hub or None} for name, data in defaults.items()
+        ]
+        print_json({"sources": sources, "recipes": rows})
+        return
     console = Console(highlight=False)
     kinds = Table("source", "what it reads", box=None)
     for usage, meaning in KINDS.items():
@@ -43,9 +52,8 @@ def ls() -> None:
     console.print(kinds)
     console.print()
     recipes = Table("recipe", "--data by default", "--data hf", box=None)
-    for path in sorted(resource_dir("recipes").glob("*/*.toml")):
-        settings = load_recipe(path.parent.name, path.stem).data
-        recipes.add_row(path.stem, settings.source, settings.hub or "-")
+    for name, settings in defaults.items():
+        recipes.add_row(name, settings.source, settings.hub or "-")
     console.print(recipes)
     _hint("Look at your own: gan-transfer data inspect SOURCE")
 
@@ -56,7 +64,7 @@ def inspect(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Contact sheet to write, a PNG.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Look at this many, evenly spread.")] = None,
     workers: Workers = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what pictures these are, what is wrong with them, and which flags to train with.
 
@@ -87,6 +95,7 @@ def pack(
     workers: Workers = 0,
     shard: Annotated[str, typer.Option("--shard", help="i/n: only the i-th of n parts; see data merge.")] = "1/1",
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave near-duplicates out.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Decode pictures once, so that every run starts at once: uint8 blocks with checksums. Killed, it goes on.
 
@@ -109,12 +118,14 @@ def pack(
             view.say(f"{len(opened) - len(chosen):,} near-duplicates of {len(opened):,} pictures are left out")
         settings = PackSettings(model.resolution, model.channels, cut)
         made = pack(chosen, settings, output, part=part, workers=workers, progress=progress, say=view.say)
-    _report(made, output)
+    _report(made, output, as_json)
 
 
 @app.command()
 def merge(
-    parts: Annotated[list[Path], typer.Argument(help="All parts of one pack, in any order.")], output: Output
+    parts: Annotated[list[Path], typer.Argument(help="All parts of one pack, in any order.")],
+    output: Output,
+    as_json: AsJson = False,
 ) -> None:
     """Join the parts that `data pack --shard i/n` made on several machines.
 
@@ -122,7 +133,7 @@ def merge(
     """
     from ..data.merge import merge
 
-    _report(merge(parts, output), output)
+    _report(merge(parts, output), output, as_json)
 
 
 def _show(found: Findings, as_json: bool) -> None:
@@ -134,7 +145,7 @@ def _show(found: Findings, as_json: bool) -> None:
 
     advised = advice.advice(found)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found) | {"advice": [dataclasses.asdict(line) for line in advised]}))
+        print_json(dataclasses.asdict(found) | {"advice": advised, "next": advice.command(found, advised)})
         return
     for name, value in doctor.describe(found):
         print(f"{name:<14} {value}")
@@ -165,12 +176,16 @@ def _opened(text: str) -> Iterator[tuple[Source, TerminalView, Progress]]:
             source.close()
 
 
-def _report(made: Any, output: Path) -> None:
+def _report(made: Any, output: Path, as_json: bool) -> None:
     size = made.images.nbytes / 1e9
     broken = f"; {made.quarantined} broken ones are listed in quarantine.txt" if made.quarantined else ""
     _hint(f"{made.count:,} pictures of {made.settings.resolution} x {made.settings.resolution}, {size:.2f} GB{broken}")
     _hint(f"next: gan-transfer finetune --target coverart --data pack:{shlex.quote(str(output))}")
-    print(output)
+    if as_json:
+        counts = {"pictures": made.count, "quarantined": made.quarantined, "bytes": made.images.nbytes}
+        print_json({"written": output, **counts, "settings": made.settings, "key": made.key})
+    else:
+        print(output)
 
 
 def _hint(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from ..errors import RecipeError, RunError
 from . import options
+from .for_scripts import print_json
 
 if TYPE_CHECKING:
     from ..diagnostics.findings import Diagnosis
@@ -92,7 +92,7 @@ def diagnose(
     if output:
         _write(output, told)
     if as_json:
-        print(json.dumps(told))
+        print_json(told)
     else:
         _show(found, past)
     raise typer.Exit(found.state.exit_code)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .for_scripts import AsJson, print_json
+
 
 def publish(
     pair: Annotated[str, typer.Argument(metavar="RUN|SNAPSHOT", help="A run folder, or one of its snapshots.")],
@@ -20,11 +22,14 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Make and check all, print the card; upload nothing.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish a generator with its discriminator, in one commit: weights, recipe, findings, samples and card.
 
     Example: gan-transfer publish runs/00000-coverart-covers --repo me/dcgan-covers --tag v1
     """
+    import dataclasses
+
     from huggingface_hub import logging
 
     from ..hub.publish import Destination, check, prepare, upload
@@ -34,7 +39,7 @@ def publish(
     bundle = prepare(pair, repo, not no_samples, license)
     if dry_run:
         check(bundle, to)
-        print(bundle.card)
+        print_json({"repo": repo, "card": bundle.card, "files": bundle.sizes}) if as_json else print(bundle.card)
         for name, size in bundle.sizes.items():
             typer.echo(f"{size:>12,} bytes  {name}", err=True)
         typer.echo("dry run: nothing was uploaded", err=True)
@@ -43,11 +48,12 @@ def publish(
     if not done.changed:
         typer.echo(f"{repo} holds exactly this already; no commit was made", err=True)
     typer.echo(f"next: gan-transfer sample --network hf:{shlex.quote(repo)} --seeds 0-63 --output out", err=True)
-    print(done.url)
+    print_json({"repo": repo, **dataclasses.asdict(done)}) if as_json else print(done.url)
 
 
 def download(
     pair: Annotated[str, typer.Argument(metavar="ORG/NAME[@REVISION]", help="On the Hub; also hf:ORG/NAME.")],
+    as_json: AsJson = False,
 ) -> None:
     """Download a published pair into the Hub's cache, check every file, and mend what is damaged.
 
@@ -58,4 +64,4 @@ def download(
 
     folder = download(pair)
     typer.echo(f"next: gan-transfer finetune --target coverart --from {parse(pair)}", err=True)
-    print(folder)
+    print_json({"pair": str(parse(pair)), "folder": folder}) if as_json else print(folder)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .for_scripts import AsJson, print_json
+
 
 def import_files(
     files: Annotated[
@@ -20,6 +22,7 @@ def import_files(
     output: Annotated[
         Path | None, typer.Option("--output", help="The new snapshot folder; imported/NAME by default.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn another project's DCGAN into a pair to start from: its generator, its discriminator or both.
 
@@ -35,4 +38,4 @@ def import_files(
         console.print(line, markup=False)
     where = shlex.quote(str(made.folder))
     console.print(f"next: gan-transfer finetune --target NAME --from {where}", markup=False)
-    print(made.folder)
+    print_json({"written": made.folder, "said": made.said}) if as_json else print(made.folder)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="List and show the pairs at hand: embedded, and in the Hub's cache.", no_args_is_help=True)
+from .for_scripts import AsJson, print_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app = typer.Typer(help="List and show the pairs at hand: embedded, and in the Hub's cache.", no_args_is_help=True)
 
 
 @app.command()
 def ls(as_json: AsJson = False) -> None:
     """List the embedded pairs and those that were downloaded from the Hub."""
-    import dataclasses
-
     from rich.console import Console
     from rich.table import Table
 
@@ -24,7 +21,7 @@ def ls(as_json: AsJson = False) -> None:
 
     found = entries()
     if as_json:
-        print(json.dumps([dataclasses.asdict(entry) for entry in found]))
+        print_json(found)
         return
     table = Table("--from and --network", "pictures", "kimg", "MB", "about", box=None)
     table.columns[0].no_wrap = True  # to be copied
@@ -50,7 +47,7 @@ def show(
 
     found = details(find(where)[0])
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     found["metrics"] = found["metrics"] or "not diagnosed"
     for key, value in found.items():

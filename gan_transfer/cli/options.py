@@ -10,6 +10,16 @@ import typer
 from ..config import Override
 from ..errors import RecipeError
 from ..explain import toml
+from ..resources import resource_dir
+
+
+def complete_recipe(context: typer.Context, incomplete: str) -> list[str]:
+    """Recipes for the shell's completion: the shipped ones that fit the command, and `.toml` files here."""
+    kind = context.info_name if context.info_name in ("pretrain", "finetune") else "*"
+    shipped = sorted({path.stem for path in resource_dir("recipes").glob(f"{kind}/*.toml")})
+    files = sorted(path.name for path in Path().glob("*.toml"))
+    return [name for name in (*shipped, *files) if name.startswith(incomplete)]
+
 
 Data = Annotated[
     str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")
@@ -64,6 +74,12 @@ OnMismatch = Annotated[
     typer.Option("--on-mismatch", help="Blocks of another shape than the source's: adapt, skip (draw anew) or error."),
 ]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Curves and grids for TensorBoard, in tensorboard/ of the run.")
+]
+Wandb = Annotated[
+    bool, typer.Option("--wandb", help="Curves and grids for Weights & Biases; WANDB_MODE=offline keeps them here.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check, measure, print the plan; write nothing.")]
 
 KEYS = {

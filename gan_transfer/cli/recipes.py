@@ -17,21 +17,34 @@ from ..recipe import load_recipe, load_recipe_with_origin
 from ..resources import resource_dir
 from ..transfer.methods import METHODS
 from . import options
+from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="coverart, finetune/coverart, or a path to a .toml file.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="coverart, finetune/coverart, or a path to a .toml file.",
+        autocompletion=options.complete_recipe,
+    ),
+]
 
 
 @app.command()
-def ls() -> None:
+def ls(as_json: AsJson = False) -> None:
     """List the recipes that come with gan-transfer."""
     from rich.console import Console
     from rich.table import Table
 
+    paths = sorted(resource_dir("recipes").glob("*/*.toml"))
+    recipes = [(path, load_recipe(path.parent.name, path.stem)) for path in paths]
+    if as_json:
+        keys = ("name", "kind", "data", "kimg", "purpose")
+        rows = [(p.stem, p.parent.name, r.data.source or None, r.train.kimg, purpose(p)) for p, r in recipes]
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
     table = Table("name", "kind", "data", "kimg", "purpose", box=None)
-    for path in sorted(resource_dir("recipes").glob("*/*.toml")):
-        recipe = load_recipe(path.parent.name, path.stem)
+    for path, recipe in recipes:
         source = recipe.data.source or "--data"
         table.add_row(path.stem, path.parent.name, source, f"{recipe.train.kimg:g}", purpose(path))
     Console().print(table)
@@ -54,6 +67,7 @@ def show(
 def copy(
     name: Name,
     dest: Annotated[Path, typer.Argument(help="A new .toml file, or a folder to put NAME.toml in.")] = Path(),
+    as_json: AsJson = False,
 ) -> None:
     """Copy a recipe's file, to be edited."""
     source = _find(name)
@@ -68,15 +82,16 @@ def copy(
         write_text(target, source.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{target}: cannot be written: {error.strerror}") from None
-    typer.echo(target)
+    print_json({"written": target}) if as_json else typer.echo(target)
     _hint(f"Edit it, then run: gan-transfer recipes check {target}")
 
 
 @app.command()
-def check(name: Name, changes: options.Set = None) -> None:
+def check(name: Name, changes: options.Set = None, as_json: AsJson = False) -> None:
     """Check a recipe; all faults are told at once."""
     load_recipe(None, name, changes or ())
-    typer.echo(f"{_short(str(_find(name)))}: ok")
+    shown = _short(str(_find(name)))
+    print_json({"recipe": shown, "ok": True}) if as_json else typer.echo(f"{shown}: ok")
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Annotated
 
 import typer
 
 from . import options
+from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="Put parts of the tool to the test on your own pictures.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def diagnostics(
     resolution: Annotated[int, typer.Option("--resolution", help="Pixels that pictures are brought to.")] = 64,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all draws.")] = 0,
     device: options.Device = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count how often the verdict is right about faults planted in real pictures.
 
@@ -63,6 +63,6 @@ def diagnostics(
             if not as_json:
                 show_selfcheck(tables[-1])
     if as_json:
-        print(json.dumps([table.to_dict() for table in tables]))
+        print_json([table.to_dict() for table in tables])
     if not all(table.passed for table in tables):
         raise typer.Exit(1)

@@ -6,19 +6,26 @@ import contextlib
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..config import Override
 from ..transfer import methods
 from . import options
+from .for_scripts import AsJson, print_json
 
 RUNS = Path("runs")
 
 
 def pretrain(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or a .toml file. See: gan-transfer recipes ls")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's name or a .toml file. See: gan-transfer recipes ls",
+            autocompletion=options.complete_recipe,
+        ),
+    ],
     data: options.Data = None,
     outdir: options.OutDir = RUNS,
     kimg: options.Kimg = None,
@@ -37,7 +44,10 @@ def pretrain(
     changes: options.Set = None,
     push_to: options.PushTo = "",
     new: options.New = False,
+    tensorboard: options.TensorBoard = False,
+    wandb: options.Wandb = False,
     dry_run: options.DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a pair on many varied pictures, to start others from.
 
@@ -47,11 +57,23 @@ def pretrain(
         data=data, kimg=kimg, batch=batch, seed=seed, source=source, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("pretrain", recipe, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
+    tracked = {"tensorboard": tensorboard, "wandb": wandb}
+    _go(
+        "pretrain", recipe, [*(changes or []), *flags], tracked, outdir,
+        push_to=push_to, new=new, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
 
 
 def finetune(
-    target: Annotated[str, typer.Option("--target", "-t", help="What to adapt to: a recipe's name or a .toml file.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to adapt to: a recipe's name or a .toml file.",
+            autocompletion=options.complete_recipe,
+        ),
+    ],
     data: options.Data = None,
     outdir: options.OutDir = RUNS,
     source: options.From = None,
@@ -77,7 +99,10 @@ def finetune(
     changes: options.Set = None,
     push_to: options.PushTo = "",
     new: options.New = False,
+    tensorboard: options.TensorBoard = False,
+    wandb: options.Wandb = False,
     dry_run: options.DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Adapt a pretrained pair to your own pictures.
 
@@ -90,12 +115,17 @@ def finetune(
         on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     known = methods.resolve(method) if method else []  # first, so that a setting by name goes before a method's
-    _go("finetune", target, [*known, *(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
+    tracked = {"tensorboard": tensorboard, "wandb": wandb}
+    _go(
+        "finetune", target, [*known, *(changes or []), *flags], tracked, outdir,
+        push_to=push_to, new=new, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
 
 
 def _go(
-    kind: str, name: str, changes: list[str | Override], outdir: Path, *, push_to: str, new: bool, dry_run: bool
-) -> None:
+    kind: str, name: str, changes: list[str | Override], tracked: dict[str, bool], outdir: Path, *, push_to: str,
+    new: bool, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Resolve, check, then rehearse or run, with the other processes that torchrun has started."""
     from ..recipe import load_recipe_with_origin
 
@@ -104,19 +134,53 @@ def _go(
         from .. import distributed, planning
         from ..auto_batch import settle_batch
         from ..notebook import carry_out
-        from ..report import live
+        from ..trackers import make_trackers
 
+        leads = distributed.rank() == 0
+        trackers = make_trackers(tracked, lambda text: typer.echo(text, err=True)) if leads else []
         with distributed.one_first():
             plan = planning.plan(recipe, origin, outdir, push_to)
         plan = settle_batch(plan, outdir)
         if dry_run:
             rehearsal = planning.rehearse(plan)
-            if distributed.rank() == 0:
-                live.show_rehearsal(plan, rehearsal)
+            if leads:
+                _show_rehearsal(plan, rehearsal, as_json)
             return
-        folder = carry_out(plan, outdir, push_to, new)
-        if distributed.rank() == 0:
-            live.show_end(folder)
+        folder = carry_out(plan, outdir, push_to, new, trackers)
+        if leads:
+            _show_end(folder, as_json)
+
+
+def _show_rehearsal(plan: Any, rehearsal: Any, as_json: bool) -> None:
+    from ..report import live
+
+    if as_json:
+        print_json({"recipe": plan.recipe, "origin": plan.origin, "rehearsal": rehearsal})
+    else:
+        live.show_rehearsal(plan, rehearsal)
+
+
+def _show_end(folder: Path, as_json: bool) -> None:
+    from ..report import live
+
+    if as_json:
+        print_json(_end(folder))
+    else:
+        live.show_end(folder)
+
+
+def _end(folder: Path) -> dict[str, Any]:
+    """What a run has come to: its folder, its newest and its best snapshot, its last tick and look."""
+    from ..run_folder import RunFolder
+
+    run = RunFolder(folder)
+    newest = max(run.snapshots.iterdir(), default=None)
+    ticks, looks = run.ticks()[-1:], run.looks()[-1:]
+    best = run.best if run.best.is_dir() else None
+    return {
+        "run": folder, "snapshot": newest, "best": best, "tick": ticks[0] if ticks else None,
+        "look": looks[0] if looks else None,
+    }  # fmt: skip
 
 
 def _together() -> AbstractContextManager[None]:

@@ -73,6 +73,16 @@ class Checkpoints:
             self._settle()
         return self._thread is None or time.perf_counter() >= self._rest_until
 
+    def faults(self) -> list[str]:
+        """What is wrong with files that cannot be resumed from, a line each; nothing is changed."""
+        found = []
+        for path in self.paths():
+            try:
+                read(path)
+            except Damaged as error:
+                found.append(f"{path.name} is damaged ({error})")
+        return found
+
     def save(self, players: Players, random: torch.Generator, clock: dict[str, Any]) -> Path:
         """Write a checkpoint, first of all copying what it holds.
 
