@@ -117,6 +117,11 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "recipe.json")
     return _build(cls, [(where, dict(data))], where, [])[0]
 
 
+def completed(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A result of `to_dict`, perhaps of an earlier version, with the defaults of the settings that it lacks."""
+    return _merge(dict(defaults), dict(table))
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed between two results of `to_dict`: lines such as `optim.glr: 0.0002 -> 0.0001`."""
     before, after = flatten(old), flatten(new)

@@ -64,7 +64,7 @@ def near_and_all(name: str, known: Sequence[str]) -> str:
 def annotation_of(cls: Any, names: Sequence[str]) -> Any:
     """The type that a dataclass wants below some names, with its range; None where there is no such field."""
     for name in names:
-        cls = fields_of(cls).get(name)
+        cls = get_args(cls)[1] if get_origin(cls) is dict else fields_of(cls).get(name)
     return cls
 
 
@@ -98,6 +98,8 @@ def _describe(annotation: Any) -> str:
     if get_origin(annotation) in (list, tuple):
         fields = ", ".join(fields_of(arguments[0]))
         return f"a list, each {f'a table of {fields}' if fields else _describe(arguments[0])}"
+    if get_origin(annotation) is dict:
+        return f"a table, each {_describe(arguments[1])}"
     if dataclasses.is_dataclass(annotation):
         return "a section"
     words = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}

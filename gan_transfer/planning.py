@@ -23,11 +23,13 @@ from .errors import GanTransferError, RecipeError
 from .hub import access
 from .models.dcgan import Discriminator, Generator, Network
 from .models.weights import Pair
+from .objectives.terms import Term
 from .recipe import Diagnose, Model, Recipe, check_together
-from .training import hardware
+from .training import hardware, schedule
 from .training.hardware import Hardware
 from .training.step import Step, make_players
-from .transfer import freeze, start
+from .transfer import anchors, freeze, start
+from .transfer.begun import Begun, remember
 from .transfer.start import BlockStart
 
 T = TypeVar("T")
@@ -43,14 +45,18 @@ class BlockRow:
     Attributes:
         start: how the block began.
         frozen: whether it stays as it is.
-        learning_rate: 0 where it stays as it is.
+        learning_rate: of Adam; 0 where it stays as it is.
         batch_norm: `batch` (statistics of each batch), `fixed`, or `-` without batch norm.
+        learns: `all` of it, batch norm's `affine` only, or `nothing`.
+        from_kimg: when it begins to learn.
     """
 
     start: BlockStart
     frozen: bool
     learning_rate: float
     batch_norm: str
+    learns: str
+    from_kimg: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +119,8 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = ""
     if found or source is None or chosen is None:
         raise type(found[0])("\n".join(str(fault) for fault in found))
     made = Plan(recipe, origin, source, pair, chosen, frozen, eyes)
-    if any(frozen) or recipe.transfer.on_mismatch == "error":  # only then is it worth building the networks already
+    keeping = any(frozen) or recipe.transfer.train_only != "all"
+    if keeping or recipe.transfer.on_mismatch == "error":  # only then is it worth building the networks already
         _check_frozen(block_rows(made, *networks(made)))
     return made
 
@@ -145,8 +152,7 @@ def rehearse(plan: Plan, steps: int = 10) -> Rehearsal:
     """Measure a plan on this machine, on throw-away networks and random pictures; nothing is written."""
     generator, discriminator, rows = networks(plan)
     blocks = block_rows(plan, generator, discriminator, rows)
-    for network, names in zip((generator, discriminator), plan.frozen, strict=True):
-        freeze.freeze(network, names)
+    hold(plan, generator, discriminator)
     speed = probe(plan, generator, discriminator, steps)
     total = plan.recipe.train.kimg * 1000
     present = packed.ready(plan.source, plan.pack_settings) or find_pack(plan.source, plan.pack_settings)
@@ -173,18 +179,34 @@ def block_rows(
     plan: Plan, generator: Generator, discriminator: Discriminator, rows: list[BlockStart]
 ) -> list[BlockRow]:
     """The layer table."""
+    optim = plan.recipe.optim
     by_letter: dict[str, tuple[Network, list[str], float]] = {
-        "G": (generator, plan.frozen[0], plan.recipe.optim.glr),
-        "D": (discriminator, plan.frozen[1], plan.recipe.optim.dlr),
+        "G": (generator, plan.frozen[0], optim.glr),
+        "D": (discriminator, plan.frozen[1], optim.dlr),
     }
     table = []
     for row in rows:
         network, names, rate = by_letter[row.network]
-        frozen = row.block in names
-        normalised = isinstance(network.blocks[row.block].norm, torch.nn.BatchNorm2d)
+        frozen, normalised = row.block in names, isinstance(network.blocks[row.block].norm, torch.nn.BatchNorm2d)
         batch_norm = ("fixed" if frozen else "batch") if normalised else "-"
-        table.append(BlockRow(row, frozen, 0.0 if frozen else rate, batch_norm))
+        affine = plan.recipe.transfer.train_only == "bn-affine" and row.network == "G" and normalised
+        learns = "nothing" if frozen else "affine" if affine else "all"
+        rate *= 0.0 if frozen else schedule.factors(network, optim)[row.block]
+        table.append(BlockRow(row, frozen, rate, batch_norm, learns, schedule.begins(network, optim)[row.block]))
     return table
+
+
+def hold(plan: Plan, generator: Generator, discriminator: Discriminator) -> None:
+    """Freeze for good what the recipe keeps of the source."""
+    for network, names in zip((generator, discriminator), plan.frozen, strict=True):
+        freeze.freeze(network, names)
+    if plan.recipe.transfer.train_only == "bn-affine":
+        freeze.train_only_affines(generator)
+
+
+def held_to(plan: Plan, generator: Generator, discriminator: Discriminator, begun: Begun | None) -> list[Term]:
+    """The terms of the loss that hold a run to the pair it began with."""
+    return anchors.terms(plan.recipe.anchor, generator, discriminator, begun) if begun else []
 
 
 def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps: int) -> float:
@@ -194,7 +216,8 @@ def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps:
     """
     recipe, model = plan.recipe, plan.recipe.model
     players = make_players(generator, discriminator, recipe, plan.hardware)
-    step = Step(players, recipe, plan.hardware, torch.Generator().manual_seed(0))
+    terms = held_to(plan, generator, discriminator, remember(generator, discriminator) if plan.pair else None)
+    step = Step(players, recipe, plan.hardware, torch.Generator().manual_seed(0), terms)
     shape = (recipe.train.batch, model.resolution, model.resolution, model.channels)
     batch = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
     seconds = []
@@ -212,7 +235,7 @@ def _run_bytes(recipe: Recipe, generator: Network, discriminator: Network) -> in
     A checkpoint holds both networks, the average, and Adam's two moments of each weight.
     """
     g_count, d_count = _parameters(generator), _parameters(discriminator)
-    snapshots = int(recipe.train.kimg / recipe.train.snapshot_kimg) + 2
+    snapshots = int(recipe.train.kimg / recipe.train.snapshot_kimg) + 3  # the best again, and the pair it began with
     checkpoints = 3 if recipe.diagnose.on_collapse == "warn" else 4
     return 4 * (checkpoints * (4 * g_count + 3 * d_count) + snapshots * (g_count + d_count))
 
@@ -232,7 +255,8 @@ def _try(found: list[GanTransferError], check: Callable[[], T]) -> T | None:
 
 def _check_frozen(rows: list[BlockRow]) -> None:
     """Raise `RecipeError` if a block would be frozen as it was drawn."""
-    random = [row for row in rows if row.frozen and (row.start.start == "re-drawn" or "rows drawn" in row.start.detail)]
+    drawn = [row for row in rows if row.start.start == "re-drawn" or "rows drawn" in row.start.detail]
+    random = [row for row in drawn if row.learns != "all"]
     if random:
         names = ", ".join(f"{row.start.network} {row.start.block}" for row in random)
         raise RecipeError(

@@ -160,7 +160,8 @@ class Guard:
 
     def forget_after(self, images_seen: int) -> None:
         """Drop looks and snapshots behind a moment that is gone back to."""
-        drop_later_lines(self.folder.panel, images_seen)
+        for book in (self.folder.panel, self.folder.moved):
+            drop_later_lines(book, images_seen)
         if self.rollbacks:  # after a mere kill they will be made again just so
             for path in self.folder.snapshots.glob("[0-9]*/"):
                 if float(path.name) > images_seen / 1000:
@@ -241,7 +242,8 @@ def slow_down(players: Players, optim: Optim, times: int) -> tuple[float, float]
     """Set the learning rates to those of the recipe, halved so many times; return those of G and of D."""
     rates = optim.glr * 0.5**times, optim.dlr * 0.5**times
     for adam, rate in zip((players.adam_g, players.adam_d), rates, strict=True):
-        adam.param_groups[0]["lr"] = rate
+        for group in adam.param_groups:
+            group["lr"] = rate * group["factor"]
     return rates
 
 

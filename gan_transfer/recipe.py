@@ -11,11 +11,20 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from . import config, geometry
+from . import config, conflicts, geometry
 from .errors import RecipeError
 from .explain import toml
 from .geometry import Layer
 from .resources import resource_dir
+
+KEEPING = {
+    "transfer": ("freeze_d_image", "freeze_g_image", "freeze_g_latent", "train_only"),
+    "anchor": ("l2_sp", "ewc", "cdc"),
+    "optim": ("thaw_kimg",),
+}
+"""Settings by section that keep something of the source pair."""
+NOTHING = {"train_only": '"all"'}
+"""What keeps nothing, where it is not 0."""
 
 Forbid = {"extra": "forbid"}  # pydantic: an unknown key is a fault
 
@@ -62,6 +71,10 @@ class Model:
     """Normalisation in the discriminator; `batch` is the paper's."""
     dropout_d: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Dropout probability after the discriminator's LeakyReLUs; needs norm_d other than `batch`, or 0."""
+    stack: Annotated[int, Ge(1), Le(8)] = 1
+    """Pictures that the discriminator judges together, stacked in their channels (PacGAN, Lin et al. 2018)."""
+    minibatch_std: bool = False
+    """Show the discriminator's last block how much the pictures of a group of four differ (Karras et al. 2018)."""
     bias: bool = False
     """Biases in the convolutions at the picture and at the logit; with norm_d other than `batch` D has them anyway."""
     layers_g: tuple[Layer, ...] = ()
@@ -93,11 +106,27 @@ class Transfer:
     """Generator blocks frozen, counted from the image (Zhao et al. 2020)."""
     freeze_g_latent: Annotated[int, Ge(0)] = 0
     """Generator blocks frozen, counted from the latent."""
+    train_only: Literal["all", "bn-affine"] = "all"
+    """`bn-affine`: of the generator only batch norm's gains and offsets learn (Noguchi & Harada 2019), and its block
+    at the image, which has no batch norm and without which the palette could not move."""
     on_mismatch: Mismatch = "adapt"
     """Blocks of another shape than the source's: `adapt` turns what can be turned into it and draws the rest anew,
     `skip` draws them all anew, `error` refuses."""
     recalibrate_batches: Annotated[int, Ge(1)] = 100
     """Batches over which a frozen block's batch-norm statistics are taken anew on the target."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchor:
+    """Terms that hold the networks to the pair they began from. Each is a weight; 0 is off."""
+
+    __pydantic_config__ = Forbid
+    l2_sp: Annotated[float, Ge(0)] = 0.0
+    """The relative change of every weight tensor of both networks, squared (L2-SP, Li et al. 2018)."""
+    ewc: Annotated[float, Ge(0)] = 0.0
+    """The same for the generator, each weight by its Fisher information (EWC, Li et al. 2020)."""
+    cdc: Annotated[float, Ge(0)] = 0.0
+    """How differently from the source generator's its features liken latents (CDC, Ojha et al. 2021)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +144,10 @@ class Objective:
     """Weight of R2, the same at fakes; 0 is off."""
     penalty_interval: Annotated[int, Ge(1)] = 16
     """Steps between two penalties (lazy regularisation: the penalty is multiplied by the interval)."""
+    lecam: Annotated[float, Ge(0)] = 0.0
+    """Weight of LeCam, which keeps D's logits near their moving averages (Tseng et al. 2021); 0 is off."""
+    mode_seeking: Annotated[float, Ge(0)] = 0.0
+    """Weight of the term that drives pictures of different latents apart (MSGAN, Mao et al. 2019); 0 is off."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +158,11 @@ class Augment:
     operations: tuple[Augmentation, ...] = ()
     """Any of `color`, `translation`, `cutout`, in this order; empty is off."""
     p: Annotated[float, Ge(0), Le(1)] = 1.0
-    """Probability that an operation touches a picture."""
+    """Probability that an operation touches a picture; with ada_target, the most that it may become."""
+    ada_target: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Move the probability, from 0, until E sign D(x) is this (ADA, Karras et al. 2020, who took 0.6); 0 is off."""
+    ada_kimg: Annotated[float, Gt(0)] = 100.0
+    """Thousands of images in which the probability can move from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +178,13 @@ class Optim:
     """Adam's first decay."""
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
     """Adam's second decay."""
+    lr_mult: dict[str, Annotated[float, Gt(0), Le(100)]] = dataclasses.field(default_factory=dict)
+    """Factors on the learning rate of single blocks, by name, such as `{ d32 = 0.1, g64 = 0.1 }`."""
+    block_decay: Annotated[float, Ge(1), Le(100)] = 1.0
+    """Discriminative rates: each block nearer to the image learns by so many times slower. Howard & Ruder 2018: 2.6."""
+    thaw_kimg: Annotated[float, Ge(0)] = 0.0
+    """Gradual unfreezing: after every so many kimg one more block of each network begins to learn, the one furthest
+    from the image first (Howard & Ruder 2018); 0: all learn from the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +251,7 @@ class Recipe:
     data: Data = dataclasses.field(default_factory=Data)
     model: Model = dataclasses.field(default_factory=Model)
     transfer: Transfer = dataclasses.field(default_factory=Transfer)
+    anchor: Anchor = dataclasses.field(default_factory=Anchor)
     objective: Objective = dataclasses.field(default_factory=Objective)
     augment: Augment = dataclasses.field(default_factory=Augment)
     optim: Optim = dataclasses.field(default_factory=Optim)
@@ -255,12 +300,14 @@ def check_together(recipe: Recipe, origin: dict[str, str], undecided: Collection
     Raises:
         RecipeError: one line for each fault, which opens with where the value came from and its key.
     """
-    problems = _name_faults(recipe.name) + _transfer_faults(recipe.transfer)
+    problems = _name_faults(recipe.name) + _transfer_faults(recipe) + _method_faults(recipe)
     if "model.norm_d" not in undecided:
         problems += _norm_faults(recipe)
+    if not {"model.stack", "model.minibatch_std"} & set(undecided):
+        problems += conflicts.group_faults(recipe.train.batch, recipe.model.stack, recipe.model.minibatch_std)
     if "model.resolution" not in undecided:
         problems += [f"model.{line}" for line in _layer_faults(recipe.model)]
-        problems += _freeze_faults(recipe.transfer, recipe.model)
+        problems += _freeze_faults(recipe.transfer, recipe.model) + _rate_faults(recipe)
     if problems:
         raise RecipeError("\n".join(f"{origin[problem.partition(':')[0]]}: {problem}" for problem in problems))
 
@@ -285,12 +332,37 @@ def _norm_faults(recipe: Recipe) -> list[str]:
     return lines
 
 
-def _transfer_faults(transfer: Transfer) -> list[str]:
-    if transfer.source != "none":
+def _transfer_faults(recipe: Recipe) -> list[str]:
+    """What keeps something of a source pair where there is none."""
+    if recipe.transfer.source != "none":
         return []
-    frozen = [key for key in ("freeze_d_image", "freeze_g_image", "freeze_g_latent") if getattr(transfer, key)]
-    wanted = 'wanted 0, or a transfer.source such as "builtin"'
-    return [f'transfer.{key}: nothing to keep with transfer.source = "none"; {wanted}' for key in frozen]
+    wanted, lines = 'with transfer.source = "none"; wanted 0, or a transfer.source such as "builtin"', []
+    for section, keys in KEEPING.items():
+        given = [key for key in keys if getattr(getattr(recipe, section), key) not in (0, "all")]
+        lines += [f"{section}.{key}: nothing to keep {wanted.replace('0', NOTHING.get(key, '0'), 1)}" for key in given]
+    return lines
+
+
+def _method_faults(recipe: Recipe) -> list[str]:
+    """Methods that exclude each other, or lack what they work on."""
+    transfer, augment = recipe.transfer, recipe.augment
+    keeps = [
+        f"{key} = {toml(value)}" for key in KEEPING["transfer"] if (value := getattr(transfer, key)) not in (0, "all")
+    ]
+    return [
+        *conflicts.thaw_faults(recipe.optim.thaw_kimg, keeps),
+        *conflicts.lecam_faults(recipe.objective.lecam, recipe.objective.loss),
+        *conflicts.ada_faults(augment.ada_target, augment.p, augment.operations),
+    ]
+
+
+def _rate_faults(recipe: Recipe) -> list[str]:
+    """Learning rates of blocks that are not there or do not learn."""
+    model, transfer = recipe.model, recipe.transfer
+    in_g = [f"g{size}" for size in geometry.sizes_up(model.generator_layers)]
+    in_d = [f"d{size}" for size in geometry.sizes_down(model.discriminator_layers, model.resolution)]
+    frozen = {*in_g[: transfer.freeze_g_latent], *in_g[len(in_g) - transfer.freeze_g_image :]}
+    return conflicts.rate_faults(recipe.optim.lr_mult, [*in_g, *in_d], frozen | {*in_d[: transfer.freeze_d_image]})
 
 
 def _layer_faults(model: Model) -> list[str]:

@@ -1,7 +1,7 @@
 """The folder of a run: its number, its lock, its books. Resuming is finding the newest unfinished one again.
 
-`<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, metric-panel.jsonl, events.jsonl,
-log.txt, *.png, snapshots/, best/, state-latest/, state-healthy/.
+`<outdir>/00000-<recipe>-<data>/`: recipe.json, origin.json, blocks.json, stats.jsonl, metric-panel.jsonl,
+metric-moved.jsonl, events.jsonl, log.txt, *.png, start.safetensors, snapshots/, best/, state-latest/, state-healthy/.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .config import difference
+from .config import completed, difference, to_dict
 from .errors import RunError
 from .files import append_line, write_json
+from .recipe import Recipe
 
 NUMBERED = re.compile(r"(\d{5})-(.+)")
 FREE = (
@@ -46,6 +47,16 @@ class RunFolder:
     def panel(self) -> Path:
         """One JSON object per look at the generator."""
         return self.path / "metric-panel.jsonl"
+
+    @property
+    def moved(self) -> Path:
+        """One JSON object per snapshot: how far a fine-tuned pair has moved from its source."""
+        return self.path / "metric-moved.jsonl"
+
+    @property
+    def start(self) -> Path:
+        """The pair that a fine-tune began with, in one file."""
+        return self.path / "start.safetensors"
 
     @property
     def snapshots(self) -> Path:
@@ -193,9 +204,11 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
 
 
 def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
-    """In what a run's recipe differs; in nothing where the run never got as far as writing one."""
+    """In what a run's recipe differs; in nothing where the run never got as far as writing one. A setting that was not
+    yet known when the run began was as its default is."""
     old = folder.recipe()
-    return [line for line in difference(old, recipe) if line.split(":")[0] not in FREE] if old else []
+    known = completed(old, to_dict(Recipe())) if old else recipe
+    return [line for line in difference(known, recipe) if line.split(":")[0] not in FREE]
 
 
 def _numbered(outdir: Path) -> list[tuple[int, Path]]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from . import __version__, config, images, run_folder
+from . import __version__, config, images, moved, run_folder
 from .data.cache import cache_dir
 from .data.loader import Loader, check_batch
 from .data.pack import Pack, cached_pack, find_pack
@@ -20,7 +20,7 @@ from .models.ema import recalibrate
 from .models.lineage import lineage
 from .models.weights import Pair, save_pair
 from .objectives.augment import augment
-from .planning import BlockRow, Plan, block_rows, networks, probe, stream
+from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, probe, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
 from .report.plots import plot_curves, read_stats
@@ -30,7 +30,8 @@ from .training.checkpoint import Checkpoints
 from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
-from .transfer import freeze
+from .transfer import begun, freeze
+from .transfer.begun import Begun
 
 GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
 
@@ -113,9 +114,10 @@ class _Run:
             self.guard.say(freeze.describe(*self.plan.frozen))
         if not resuming:
             self._recalibrate_frozen(generator, discriminator)
-        for network, names in zip((generator, discriminator), self.plan.frozen, strict=True):
-            freeze.freeze(network, names)
+        hold(self.plan, generator, discriminator)
         players = make_players(generator, discriminator, recipe, self.plan.hardware)
+        self.begun = self._remember(players, resuming)
+        self.terms = held_to(self.plan, generator, discriminator, self.begun)
         position = self._restore(players) if resuming else self._begin(players, blocks)
         if stopped:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
@@ -142,7 +144,7 @@ class _Run:
     def _session(self, players: Players) -> tuple[int, Then]:
         """Train from here until the end, a signal, or what the looks say; return the signal and what they said."""
         recipe, then = self.plan.recipe, Then.GO_ON
-        step = Step(players, recipe, self.plan.hardware, self.random)
+        step = Step(players, recipe, self.plan.hardware, self.random, self.terms)
         progress = Progress(self.loader, step, self.random, self.clock)
 
         def snapshot(seen: int) -> Then:
@@ -157,7 +159,7 @@ class _Run:
 
         if not self.loader.position:
             self.guard.first_look(players.ema.network, save)
-        telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000))
+        telemetry = Telemetry(self.folder.stats, self.loader.position, int(recipe.train.kimg * 1000), step.statistics)
         signum = self._train(progress, telemetry, Hooks(self._tick, snapshot, lambda: self.stop.signum))
         return signum, then
 
@@ -181,10 +183,26 @@ class _Run:
         reals = Loader(self.packed.images, min(recipe.train.grid**2, self.packed.count), recipe.train.seed).next_batch()
         images.save_png(folder.path / "reals.png", images.grid(reals, recipe.train.grid))
         self._grid(players, "fakes_init.png")
-        folder.panel.unlink(missing_ok=True)  # of a beginning that was killed before its first checkpoint
+        for book in (folder.panel, folder.moved):  # of a beginning that was killed before its first checkpoint
+            book.unlink(missing_ok=True)
         about = {"version": __version__, "torch": torch.__version__, "device": str(self.plan.hardware.device)}
         folder.event("started", **about, **{"from": lineage(self.plan.pair)})
         return 0
+
+    def _remember(self, players: Players, resuming: bool) -> Begun | None:
+        """The pair that the run began with, kept for its anchors and for telling how far it has moved."""
+        generator, discriminator = players.generator, players.discriminator
+        if self.plan.pair is None:
+            return None
+        if resuming and self.folder.start.exists():
+            return begun.load(self.folder.start, begun.remember(generator, discriminator))
+        fisher = None
+        if self.plan.recipe.anchor.ewc:
+            self.guard.say(f"taking the Fisher information of the generator over {begun.FISHER_LATENTS} latents")
+            fisher = begun.fisher(generator, discriminator, stream(self.plan.recipe.train.seed, "fisher"))
+        kept = begun.remember(generator, discriminator, fisher)
+        begun.save(self.folder.start, kept)
+        return kept
 
     def _restore(self, players: Players) -> int:
         """Take the newest good checkpoint; return its position, the images seen."""
@@ -221,6 +239,7 @@ class _Run:
         random = stream(recipe.train.seed, "recalibration")
         reals = _loader(self.plan, self.packed, 0, torch.device("cpu"))  # where the networks still are
         batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
+        p = 0.0 if recipe.augment.ada_target else recipe.augment.p  # ADA's begins there
 
         def latents() -> torch.Tensor:
             self.stop.check("recalibrating")
@@ -229,10 +248,10 @@ class _Run:
         def real() -> torch.Tensor:
             self.stop.check("recalibrating")
             pictures = images.to_float(reals.next_batch())
-            return augment(pictures, recipe.augment.operations, recipe.augment.p, random)
+            return augment(pictures, recipe.augment.operations, p, random)
 
         def fake() -> torch.Tensor:
-            return augment(generator(latents()), recipe.augment.operations, recipe.augment.p, random)
+            return augment(generator(latents()), recipe.augment.operations, p, random)
 
         # D first: making its fakes in train mode moves G's running statistics, which are then taken anew.
         freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
@@ -259,6 +278,9 @@ class _Run:
         folder, told = self.folder.snapshots / label, _published_recipe(self.plan, self.packed, began)
         save_pair(folder, Pair(average, players.discriminator, info), recipe=told)
         self._grid(players, f"fakes{label}.png")
+        if self.begun:
+            pair = average, players.discriminator
+            moved.report(self.folder, self.begun, pair, self.latents, images_seen / 1000, self.plan.extractor)
         return folder
 
     def _plot(self) -> None:

@@ -12,7 +12,7 @@ import gan_transfer
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
     {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
-    | {"geometry"},
+    | {"geometry", "conflicts"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling"},
@@ -23,6 +23,7 @@ FLOORS = [
         "notebook",
         "importing",
         "monitor",
+        "moved",
         "policies",
         "fakes",
         "diagnosis",

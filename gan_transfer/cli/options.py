@@ -37,6 +37,9 @@ Patience = Annotated[
     int | None, typer.Option("--patience", help="Looks without a better KID that end the run; 0: none.")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: section.key=value. Can be repeated.")]
+Method = Annotated[
+    str, typer.Option("--method", help="A known method, such as freeze-d2+lecam. See: gan-transfer recipes methods")
+]
 Freeze = Annotated[
     str | None, typer.Option("--freeze", help="'early' is --freeze-d-image 2: D's two blocks nearest the image.")
 ]

@@ -1,4 +1,4 @@
-"""`gan-transfer recipes ls | show | copy | check`: the settings that runs start from."""
+"""`gan-transfer recipes ls | show | copy | check | methods`: the settings that runs start from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..explain import toml
 from ..files import write_text
 from ..recipe import load_recipe, load_recipe_with_origin
 from ..resources import resource_dir
+from ..transfer.methods import METHODS
 from . import options
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
@@ -76,6 +77,20 @@ def check(name: Name, changes: options.Set = None) -> None:
     """Check a recipe; all faults are told at once."""
     load_recipe(None, name, changes or ())
     typer.echo(f"{_short(str(_find(name)))}: ok")
+
+
+@app.command()
+def methods() -> None:
+    """List the known transfer methods, for `finetune --method NAME`; `+` joins several."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("method", "meaning", "source", box=None)
+    table.columns[0].no_wrap = True  # to be copied
+    for name, method in METHODS.items():
+        table.add_row(name, method.meaning, method.source)
+    Console(highlight=False).print(table)
+    _hint("Run: gan-transfer finetune --target coverart --method freeze-d2")
 
 
 def purpose(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..config import Override
+from ..transfer import methods
 from . import options
 
 RUNS = Path("runs")
@@ -51,6 +52,7 @@ def finetune(
     data: options.Data = None,
     outdir: options.OutDir = RUNS,
     source: options.From = None,
+    method: options.Method = "",
     kimg: options.Kimg = None,
     batch: options.Batch = None,
     seed: options.Seed = None,
@@ -81,7 +83,8 @@ def finetune(
         freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
         augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
-    _go("finetune", target, [*(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
+    known = methods.resolve(method) if method else []  # first, so that a setting by name goes before a method's
+    _go("finetune", target, [*known, *(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)
 
 
 def _go(

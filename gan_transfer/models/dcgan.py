@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..conflicts import GROUP_SIZES
 from ..errors import WeightsError
 from ..geometry import Layer, faults, sizes_down, sizes_up
 from ..recipe import Model
@@ -60,8 +61,13 @@ class Network(nn.Module):
             self.add_module(name, block)
 
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters that an optimiser may change: those outside frozen blocks."""
-        return [p for block in self.blocks.values() if not block.frozen for p in block.parameters()]
+        """The parameters that an optimiser may change: those outside frozen blocks that ask for gradients."""
+        return [p for name in self.blocks for p in self.trainable_in(name)]
+
+    def trainable_in(self, name: str) -> list[nn.Parameter]:
+        """Those of one block."""
+        block = self.blocks[name]
+        return [] if block.frozen else [p for p in block.parameters() if p.requires_grad]
 
 
 class Generator(Network):
@@ -84,30 +90,39 @@ class Generator(Network):
             entering = leaving
         super().__init__(model, blocks)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Latents z, float [N, latent_dim] -> pictures, float [N, channels, resolution, resolution] in [-1, 1]."""
-        x = z[:, :, None, None]
+    def forward(self, z: Tensor, with_features: bool = False) -> Any:
+        """Latents z, float [N, latent_dim] -> pictures, float [N, channels, resolution, resolution] in [-1, 1].
+
+        Args:
+            z: the latents.
+            with_features: give back a pair: the pictures, and what each block but the last puts out, a list of
+                float [N, C, H, W].
+        """
+        x, features = z[:, :, None, None], []
         for block in self.blocks.values():
             x = block(x)
-        return x
+            features.append(x)
+        return (x, features[:-1]) if with_features else x
 
 
 class Discriminator(Network):
     """Pictures to logits: strided 4x4 convolutions and LeakyReLU 0.2, no pooling, no hidden dense layer.
 
     Args:
-        model: the shape; `norm_d` chooses batch norm (the paper's), spectral norm (Miyato et al. 2018) or none.
+        model: the shape; `norm_d` chooses batch norm (the paper's), spectral norm (Miyato et al. 2018) or none;
+            `stack` pictures get one logit (PacGAN, Lin et al. 2018, arXiv:1712.04086).
     """
 
     def __init__(self, model: Model) -> None:
         _check(model)
-        layers, entering, before = model.discriminator_layers, int(model.channels), int(model.resolution)
+        layers, entering, before = model.discriminator_layers, int(model.channels) * model.stack, int(model.resolution)
         blocks = {}
         for layer, size in zip(layers, sizes_down(layers, model.resolution), strict=True):
             first, last = before == model.resolution, size == 1
             leaving = 1 if last else layer.channels
             normed = model.norm_d == "batch" and not first and not last
             bias = model.norm_d != "batch" or (model.bias and (first or last))
+            entering += int(last and model.minibatch_std)
             conv = _conv_d(entering, leaving, layer, before, bias=bias)
             conv = spectral_norm(conv) if model.norm_d == "spectral" else conv
             norm = nn.BatchNorm2d(leaving) if normed else nn.Identity()
@@ -116,16 +131,34 @@ class Discriminator(Network):
         super().__init__(model, blocks)
 
     def forward(self, images: Tensor, with_features: bool = False) -> Any:
-        """Pictures, float [N, channels, resolution, resolution] in [-1, 1] -> logits, float [N].
+        """Pictures, float [N, channels, resolution, resolution] in [-1, 1] -> logits, float [N / stack].
 
         Args:
-            images: the pictures.
-            with_features: give back a pair: the logits, and what the last block saw, flat: float [N, F].
+            images: the pictures; with a stack, `stack` that follow each other are judged together.
+            with_features: give back a pair: the logits, and what the last block saw, flat: float [N / stack, F],
+                without the deviation.
         """
-        x, seen = images, images
-        for block in self.blocks.values():
-            x, seen = block(x), x
+        *hidden, last = self.blocks.values()
+        seen = images.reshape(-1, self.model.stack * images.shape[1], *images.shape[2:])
+        for block in hidden:
+            seen = block(seen)
+        x = last(with_deviation(seen) if self.model.minibatch_std else seen)
         return (x.flatten(), seen.flatten(1)) if with_features else x.flatten()
+
+
+def with_deviation(features: Tensor) -> Tensor:
+    """Append a channel that says how much the members of a group differ: [N, C, H, W] -> [N, C + 1, H, W].
+
+    The standard deviation over the group, averaged over features and places, the same for all of the group
+    (minibatch standard deviation, Karras et al. 2018, arXiv:1710.10196). Groups are of four, or of the next smaller
+    size that divides N; rows N / 4 apart belong together.
+    """
+    count = len(features)
+    size = next((size for size in GROUP_SIZES if count % size == 0), 1)
+    groups = features.reshape(size, count // size, -1).float()
+    deviation = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=1).to(features.dtype)
+    channel = deviation.repeat(size)[:, None, None, None].expand(-1, 1, *features.shape[2:])
+    return torch.cat([features, channel], dim=1)
 
 
 def probability(logits: Tensor) -> Tensor:

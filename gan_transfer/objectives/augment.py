@@ -12,20 +12,46 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..recipe import Augment
 
-def augment(images: Tensor, operations: Sequence[str], p: float, generator: torch.Generator) -> Tensor:
+ADA_STEPS = 4
+"""Between two moves of ADA's probability, as the authors have it."""
+
+
+def augment(images: Tensor, operations: Sequence[str], p: float | Tensor, generator: torch.Generator) -> Tensor:
     """Apply the named operations in their order, each to every picture with probability `p`.
 
     Args:
         images: float [N, C, H, W] in [-1, 1]; gradients flow through.
         operations: names out of `OPERATIONS`.
-        p: probability in [0, 1]; 0 returns the pictures untouched.
+        p: probability in [0, 1]; 0 returns the pictures untouched. A tensor on their device (ADA's) is not waited for.
         generator: source of all randomness, on the CPU.
     """
-    for name in operations if p > 0 else ():
+    moving = isinstance(p, Tensor)
+    for name in operations if moving or p > 0 else ():
         changed = OPERATIONS[name](images, generator)
-        images = changed if p >= 1 else torch.where(_draw(images, generator) < p, changed, images)
+        images = changed if not moving and p >= 1 else torch.where(_draw(images, generator) < p, changed, images)
     return images
+
+
+@torch.no_grad()
+def moved_p(state: Tensor, r_t: Tensor, move: float, settings: Augment) -> Tensor:
+    """ADA's state after a step (Karras et al. 2020, arXiv:2006.06676): [p, sum of r_t since p moved, steps since].
+
+    Every `ADA_STEPS` steps p moves by `move` towards more where the mean r_t is above the target, else towards less,
+    and stays between 0 and the recipe's `augment.p`.
+
+    Args:
+        state: float32 [3].
+        r_t: E sign D(x) in this step, on augmented pictures and in train mode.
+        move: images in those steps, divided by `ada_kimg` thousand.
+        settings: of the recipe.
+    """
+    p, total, steps = state[0], state[1] + r_t, state[2] + 1
+    due = steps >= ADA_STEPS
+    moved = (p + (total / steps - settings.ada_target).sign() * move).clamp(0.0, settings.p)
+    zero = torch.zeros_like(p)
+    return torch.stack([torch.where(due, moved, p), torch.where(due, zero, total), torch.where(due, zero, steps)])
 
 
 def color(images: Tensor, generator: torch.Generator) -> Tensor:

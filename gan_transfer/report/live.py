@@ -33,6 +33,10 @@ class BlockLike(Protocol):
     def learning_rate(self) -> float: ...
     @property
     def batch_norm(self) -> str: ...
+    @property
+    def learns(self) -> str: ...
+    @property
+    def from_kimg(self) -> float: ...
 
 
 class TerminalView:
@@ -156,7 +160,9 @@ def block_table(rows: Sequence[BlockLike]) -> Table:
     table.columns[1].justify = "right"
     for row in rows:
         begin = f"{row.start.start}: {row.start.detail}" if row.start.detail else row.start.start
-        rate = "[cyan]frozen[/]" if row.frozen else f"{row.learning_rate:g}"
+        rate = "[cyan]frozen[/]" if row.frozen else f"{row.learning_rate:.3g}"
+        rate += " [cyan]batch norm only[/]" if row.learns == "affine" else ""
+        rate += f" [cyan]from {row.from_kimg:g} kimg[/]" if row.from_kimg else ""
         table.add_row(
             f"{row.start.network} {row.start.block}", f"{row.start.parameters:,}", begin, rate, row.batch_norm
         )
@@ -188,12 +194,22 @@ def show_rehearsal(plan: Any, found: Any) -> None:
     console.print("dry run: nothing was written")
 
 
+def moved_text(line: dict[str, Any]) -> str:
+    """A line of `metric-moved.jsonl` in words."""
+    weights = f"G's weights by {line['generator']:.0%}, D's by {line['discriminator']:.0%}"
+    apart = f"where two pictures of the source are {line['pixels_apart']:.2f} apart"
+    return f"moved from the source: {weights}; the picture of a latent by {line['pixels']:.2f}, {apart}"
+
+
 def show_end(folder: Path) -> None:
     """The last words of a run: what to look at on stderr, the folder on stdout."""
     grids = sorted(p for p in folder.glob("fakes*.png") if p.name != "fakes_init.png")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if grids:
         console.print(f"samples: {grids[-1]}", markup=False)
+    if (moved := folder / "metric-moved.jsonl").exists():
+        console.print(moved_text(json.loads(moved.read_text(encoding="utf-8").splitlines()[-1])), markup=False)
+        console.print(f"source above, target below: {folder / 'source_target.png'}", markup=False)
     console.print(
         f"next: gan-transfer sample --network {shlex.quote(str(folder))} --seeds 0-63 --grid 8x8 --output out",
         markup=False,

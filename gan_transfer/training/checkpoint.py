@@ -108,7 +108,7 @@ def _tensors(players: Players) -> dict[str, Tensor]:
     for part, adam in (("adam_g", players.adam_g), ("adam_d", players.adam_d)):
         for number, state in adam.state_dict()["state"].items():
             tensors |= {f"{part}.{number}.{key}": value for key, value in state.items()}
-    return tensors
+    return tensors | {f"memory.{name}": value for name, value in players.memory.items()}
 
 
 def _put(players: Players, tensors: dict[str, Tensor]) -> None:
@@ -116,7 +116,7 @@ def _put(players: Players, tensors: dict[str, Tensor]) -> None:
     for part, network in networks.items():
         network.load_state_dict(_below(tensors, part))
     for part, adam in (("adam_g", players.adam_g), ("adam_d", players.adam_d)):
-        parameters = adam.param_groups[0]["params"]
+        parameters = [weight for group in adam.param_groups for weight in group["params"]]
         for name, value in _below(tensors, part).items():
             number, _, key = name.partition(".")
             weight = parameters[int(number)]
@@ -124,6 +124,8 @@ def _put(players: Players, tensors: dict[str, Tensor]) -> None:
             # and counts its steps on their device.
             count = value.to(weight.device) if adam.defaults["fused"] else value
             adam.state[weight][key] = torch.empty_like(weight).copy_(value) if value.dim() else count
+    for name, value in _below(tensors, "memory").items():
+        players.memory[name] = value.to(players.memory[name].device)
 
 
 def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

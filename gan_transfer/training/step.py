@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from .. import images
 from ..models.dcgan import Discriminator, Generator, probability
 from ..models.ema import Ema, decay
-from ..objectives.augment import augment
+from ..objectives.augment import ADA_STEPS, augment, moved_p
 from ..objectives.losses import LOSSES
-from ..objectives.penalties import gradient_penalty
+from ..objectives.penalties import gradient_penalty, lecam, moved_averages
+from ..objectives.terms import Fakes, Term, mode_seeking
 from ..recipe import Recipe
 from .hardware import Hardware
+from .schedule import groups, thaw
 
 SIGNALS = ("d_real", "d_fake", "real_right", "fake_right", "r_t", "spread_ratio")
 """What one look of the discriminator tells for nothing: mean D(x) and D(G(z)) as probabilities; the shares of reals and
@@ -31,18 +33,23 @@ last means something there.
 """
 
 STATISTICS = ("loss_d", "loss_g", *SIGNALS, "penalty")
-"""What a step reports: the two losses, `SIGNALS`, and the penalty term of D."""
+"""What every step reports: the two adversarial losses, `SIGNALS`, and the gradient penalty of D."""
 
 
 @dataclasses.dataclass
 class Players:
-    """All that learns: two networks, their optimisers, and the generator's average."""
+    """All that learns: two networks, their optimisers, and the generator's average.
+
+    Attributes:
+        memory: what objectives remember from step to step, float32 on the device: `lecam`, `ada`.
+    """
 
     generator: Generator
     discriminator: Discriminator
     ema: Ema
     adam_g: torch.optim.Adam
     adam_d: torch.optim.Adam
+    memory: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 def make_players(generator: Generator, discriminator: Discriminator, recipe: Recipe, hardware: Hardware) -> Players:
@@ -56,9 +63,22 @@ def make_players(generator: Generator, discriminator: Discriminator, recipe: Rec
         generator,
         discriminator,
         Ema(generator),
-        torch.optim.Adam(generator.trainable(), optim.glr, betas, fused=fused),
-        torch.optim.Adam(discriminator.trainable(), optim.dlr, betas, fused=fused),
+        torch.optim.Adam(groups(generator, optim, optim.glr), optim.glr, betas, fused=fused),
+        torch.optim.Adam(groups(discriminator, optim, optim.dlr), optim.dlr, betas, fused=fused),
+        {name: torch.zeros(3, device=hardware.device) for name in _remembering(recipe)},
     )
+
+
+def further_statistics(recipe: Recipe, terms: Sequence[Term]) -> list[str]:
+    """What a step reports beside `STATISTICS`: terms that are on, weighted as they are added, and ADA's p."""
+    objective, ada = recipe.objective, recipe.augment.ada_target
+    switched = {"lecam": objective.lecam, "mode_seeking": objective.mode_seeking, "ada_p": ada}
+    return [*(term.name for term in terms), *(name for name, on in switched.items() if on)]
+
+
+def _remembering(recipe: Recipe) -> list[str]:
+    """The objectives of a recipe that remember something."""
+    return ["lecam"] * (recipe.objective.lecam > 0) + ["ada"] * (recipe.augment.ada_target > 0)
 
 
 class Step:
@@ -69,11 +89,23 @@ class Step:
         recipe: its objective, augment, ema and train sections.
         hardware: where and in which arithmetic.
         random: all randomness of training on the CPU: latents, augmentation.
+        terms: further terms of the losses.
+
+    Attributes:
+        statistics: the names of what a step reports.
     """
 
-    def __init__(self, players: Players, recipe: Recipe, hardware: Hardware, random: torch.Generator) -> None:
+    def __init__(
+        self,
+        players: Players,
+        recipe: Recipe,
+        hardware: Hardware,
+        random: torch.Generator,
+        terms: Sequence[Term] = (),
+    ) -> None:
         self.players, self.recipe, self.hardware, self.random = players, recipe, hardware, random
-        self.loss = LOSSES[recipe.objective.loss]
+        self.loss, self.terms = LOSSES[recipe.objective.loss], terms
+        self.statistics = (*STATISTICS, *further_statistics(recipe, terms))
 
     def __call__(self, batch: Tensor, images_seen: int) -> Tensor:
         """Train on one batch.
@@ -83,42 +115,79 @@ class Step:
             images_seen: real pictures shown before this batch.
 
         Returns:
-            `STATISTICS` as float32 [9] on the device, without waiting for it.
+            `statistics` as float32 [9 or more] on the device, without waiting for it.
         """
+        if self.recipe.optim.thaw_kimg:
+            for network in (self.players.generator, self.players.discriminator):
+                thaw(network, self.recipe.optim, images_seen)
         real = images.to_float(self.hardware.put(batch))
-        with self.hardware.autocast():
-            fake = self.players.generator(self._latents(len(batch))).float()  # augmented as exactly as the reals
+        fakes = self._fakes(len(batch))
         penalised = (images_seen // len(batch)) % self.recipe.objective.penalty_interval == 0
-        loss_d, penalty, told = self._discriminator_step(real, fake.detach(), penalised)
-        loss_g = self._generator_step(real, fake)
+        told = self._discriminator_step(real, fakes, penalised) | self._generator_step(real, fakes)
         ema = self.recipe.ema
         self.players.ema.update(decay(len(batch), ema.half_life_kimg * 1000, images_seen, ema.rampup))
-        return torch.stack([loss_d, loss_g, *told, penalty]).detach()
+        return torch.stack([told[name] for name in self.statistics]).detach()
 
-    def _discriminator_step(self, real: Tensor, fake: Tensor, penalised: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _fakes(self, count: int) -> Fakes:
+        z = self._latents(count)
+        with self.hardware.autocast():
+            pictures, features = self.players.generator(z, with_features=True)
+        return Fakes(z, pictures.float(), features)  # float32, to be augmented as exactly as the reals
+
+    def _discriminator_step(self, real: Tensor, fakes: Fakes, penalised: bool) -> dict[str, Tensor]:
         """Real and fake go through separately: in one batch, batch norm would let D tell them apart by each other."""
+        fake = fakes.pictures.detach()
         with self.hardware.autocast():
             real_logits, real_features = self._seen(real, with_features=True)
             fake_logits, fake_features = self._seen(fake, with_features=True)
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
         loss = self.loss.discriminator(real_logits, fake_logits, self.recipe.objective.real_label)
         penalty = self._penalty(real, fake) if penalised else loss.new_zeros(())
+        further = self._lecam(real_logits, fake_logits) | self._terms("discriminator", fakes)
         self.players.adam_d.zero_grad()
-        (loss + penalty).backward()  # type: ignore[no-untyped-call]
+        sum(further.values(), loss + penalty).backward()  # type: ignore[no-untyped-call]
         self.players.adam_d.step()
-        return loss, penalty, signals(real_logits, fake_logits, real_features, fake_features)
+        told = signals(real_logits, fake_logits, real_features, fake_features)
+        further |= self._ada(real_logits, fake_logits, len(real))
+        return {"loss_d": loss, "penalty": penalty} | dict(zip(SIGNALS, told, strict=True)) | further
 
-    def _generator_step(self, real: Tensor, fake: Tensor) -> Tensor:
+    def _generator_step(self, real: Tensor, fakes: Fakes) -> dict[str, Tensor]:
         """The fakes of this step again, through the discriminator that has just learned."""
         with not_learning(self.players.discriminator):
-            fake_logits = self._look(fake)
+            fake_logits = self._look(fakes.pictures)
             with torch.no_grad():
                 real_logits = self._look(real) if self.loss.needs_reals else fake_logits
             loss = self.loss.generator(fake_logits, real_logits)
+            further = self._terms("generator", fakes)
+            if weight := self.recipe.objective.mode_seeking:
+                further["mode_seeking"] = weight * mode_seeking(fakes.z, fakes.pictures, real)
             self.players.adam_g.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            sum(further.values(), loss).backward()  # type: ignore[no-untyped-call]
         self.players.adam_g.step()
-        return loss
+        return {"loss_g": loss} | further
+
+    def _terms(self, player: str, fakes: Fakes) -> dict[str, Tensor]:
+        """The terms of a player's loss that the run has handed in."""
+        return {term.name: term.value(fakes) for term in self.terms if term.player == player}
+
+    def _lecam(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+        """LeCam against the averages so far, of which this look then becomes a part."""
+        if "lecam" not in self.players.memory:
+            return {}
+        before = self.players.memory["lecam"]
+        after = self.players.memory["lecam"] = moved_averages(before, real_logits, fake_logits)
+        averages = torch.where(before[2] > 0, before, after)
+        return {"lecam": self.recipe.objective.lecam * lecam(real_logits, fake_logits, averages)}
+
+    def _ada(self, real_logits: Tensor, fake_logits: Tensor, count: int) -> dict[str, Tensor]:
+        """Move ADA's probability; a relativistic loss, whose logits have no level, is asked for differences."""
+        if "ada" not in self.players.memory:
+            return {}
+        settings = self.recipe.augment
+        believed = (real_logits - fake_logits if self.loss.needs_reals else real_logits).sign().mean()
+        move = ADA_STEPS * count / (settings.ada_kimg * 1000)
+        self.players.memory["ada"] = moved_p(self.players.memory["ada"], believed, move, settings)
+        return {"ada_p": self.players.memory["ada"][0]}
 
     def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
         """R1 and R2, in float32, weighted for being taken only every `penalty_interval` steps."""
@@ -137,8 +206,9 @@ class Step:
         return logits
 
     def _seen(self, pictures: Tensor, with_features: bool = False) -> Any:
-        settings = self.recipe.augment
-        shown = augment(pictures, settings.operations, settings.p, self.random)
+        settings, memory = self.recipe.augment, self.players.memory
+        p = memory["ada"][0] if "ada" in memory else settings.p
+        shown = augment(pictures, settings.operations, p, self.random)
         return self.players.discriminator(shown, with_features=with_features)
 
     def _latents(self, count: int) -> Tensor:

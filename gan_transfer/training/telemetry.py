@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,10 +25,11 @@ class Telemetry:
         path: the `stats.jsonl`.
         images_seen: where the run stands; later lines in the file, left by a run that was killed, are dropped.
         total: images of the whole run, for the ETA.
+        names: of the statistics of a step.
     """
 
-    def __init__(self, path: Path, images_seen: int, total: int) -> None:
-        self.path, self.total = path, total
+    def __init__(self, path: Path, images_seen: int, total: int, names: Sequence[str] = STATISTICS) -> None:
+        self.path, self.total, self.names = path, total, names
         self._sums: Tensor | None = None
         self._steps = self._images = 0
         self._waited = 0.0
@@ -36,7 +38,7 @@ class Telemetry:
         drop_later_lines(path, images_seen)
 
     def add(self, statistics: Tensor, images: int, waited: float) -> None:
-        """Add one step's statistics [9], its images, and the seconds that it waited for them; nothing is copied from
+        """Add one step's statistics, its images, and the seconds that it waited for them; nothing is copied from
         the device.
         """
         self._sums = statistics if self._sums is None else self._sums + statistics
@@ -50,12 +52,12 @@ class Telemetry:
         Raises:
             TrainingError: a loss is not finite; the line is written all the same, with null for it.
         """
-        means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(STATISTICS)
+        means = (self._sums / self._steps).tolist() if self._sums is not None else [math.nan] * len(self.names)
         now = time.perf_counter()
         seconds = max(now - self._last, 1e-9)
         line: dict[str, float] = {"kimg": images_seen / 1000, "img_per_sec": round(self._images / seconds, 1)}
         line["data_wait"] = round(self._waited / seconds, 4)
-        line |= {name: round(value, 6) for name, value in zip(STATISTICS, means, strict=True)}
+        line |= {name: round(value, 6) for name, value in zip(self.names, means, strict=True)}
         finite = all(math.isfinite(value) for value in means)
         done, elapsed = images_seen - self._first_images, now - self._start
         line["eta_sec"] = round(max(self.total - images_seen, 0) * elapsed / max(done, 1), 1)
@@ -64,7 +66,7 @@ class Telemetry:
         append_line(self.path, line if finite else {k: v if math.isfinite(v) else None for k, v in line.items()})
         self._sums, self._steps, self._images, self._waited, self._last = None, 0, 0, 0.0, now
         if not finite:
-            broken = ", ".join(n for n, v in zip(STATISTICS, means, strict=True) if not math.isfinite(v))
+            broken = ", ".join(n for n, v in zip(self.names, means, strict=True) if not math.isfinite(v))
             raise TrainingError(f"{broken} is not finite at {images_seen / 1000:.2f} kimg")
         return line
 

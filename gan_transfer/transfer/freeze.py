@@ -41,6 +41,18 @@ def freeze(network: Network, names: Iterable[str]) -> None:
         block.eval()
 
 
+def train_only_affines(generator: Generator) -> None:
+    """Leave to the optimiser only batch norm's gains and offsets, and the block at the image, for good.
+
+    Scale and shift (Noguchi & Harada 2019, arXiv:1904.01774) with the adversarial loss in place of theirs. The block at
+    the image has no batch norm, so without it the palette could not move. Batch norm goes on with the statistics of
+    each batch: its gains and offsets mean little on others.
+    """
+    *hidden, _ = generator.blocks.values()
+    for block in hidden:
+        block.conv.requires_grad_(False)
+
+
 @torch.no_grad()
 def recalibrate_blocks(network: Network, names: Iterable[str], batches: Iterable[Callable[[], Tensor]]) -> None:
     """Take the batch-norm statistics of some blocks anew, in place; call it before `freeze`.

@@ -18,8 +18,8 @@ from ..models.snapshot import CONFIG, DISCRIMINATOR, RECIPE
 from ..models.weights import Pair, load_generator, load_pair, load_public_state, public_state
 from ..recipe import Mismatch, Model
 from ..text import reason
+from .refit import recolour, restack, with_channel
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights with which Pillow turns RGB into grey
 SNAPSHOTS = "snapshots"  # in a run folder
 DRAWN = "drawn"  # in the `config.json` of an imported pair: which network, G or D, is only drawn
 
@@ -142,8 +142,9 @@ def warm_start(
 ) -> tuple[Generator, Discriminator, list[BlockStart]]:
     """A pair of the wanted shape that begins with another pair's weights.
 
-    Tensors of equal shape are kept. Three kinds are adapted: the block next to the image from 3 to 1 channels or
-    back, and the first generator block to another latent_dim. Everything else that does not fit is drawn anew.
+    Tensors of equal shape are kept. Others are adapted: the block next to the image from 3 to 1 channels or back, the
+    discriminator's also to another stack, its last block to have or lack the channel of deviation, and the first
+    generator block to another latent_dim. Everything else that does not fit is drawn anew.
     Between resolutions the blocks of the same name are kept; see `gan_transfer.models.dcgan`. A network that
     `gan-transfer import` drew as partner of an imported one has nothing to keep.
 
@@ -246,14 +247,14 @@ def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target
     block, first = name.split(".")[0], next(iter(target.blocks))
     at_image = block in (_image_block(source), _image_block(target))
     both_at_image = block == _image_block(source) == _image_block(target)
-    if name.endswith("conv.weight") and both_at_image and old.shape[1] != new.shape[1]:
-        how = f"{old.shape[1]} -> {new.shape[1]} channels"
-        value = _channels(old, new.shape[1], into_image=isinstance(target, Generator))
-        return (value, how) if value.shape == new.shape else (None, "")
+    if name.endswith("conv.weight"):
+        value, how = _refitted(old, source, target, both_at_image, block == next(reversed(target.blocks)))
+        if how:
+            return (value, how) if value.shape == new.shape else (None, "")
     if old.shape == new.shape and not (at_image and not both_at_image and name.endswith("conv.weight")):
         return old, ""
     if both_at_image and isinstance(target, Generator) and name.endswith("conv.bias"):
-        return _channels(old[None, :, None, None], len(new), into_image=True).flatten(), ""  # told with its weights
+        return recolour(old[None, :, None, None], len(new), into_image=True).flatten(), ""  # told with its weights
     if isinstance(target, Generator) and name == f"{first}.conv.weight" and old.shape[1:] == new.shape[1:]:
         rows = min(len(old), len(new))
         drawn = f", {len(new) - rows} rows drawn" if rows < len(new) else ""
@@ -261,22 +262,28 @@ def _convert(name: str, old: Tensor | None, new: Tensor, source: Network, target
     return None, ""
 
 
+def _refitted(old: Tensor, source: Network, target: Network, at_image: bool, last: bool) -> tuple[Tensor, str]:
+    """Weights next to the picture for another number of its channels or of pictures in a stack, and those next to the
+    logit with or without the channel of deviation; with how that was done (empty: nothing was)."""
+    has, wants = source.model, target.model
+    if isinstance(target, Generator):
+        if not at_image or has.channels == wants.channels:
+            return old, ""
+        return recolour(old, int(wants.channels), into_image=True), f"{has.channels} -> {wants.channels} channels"
+    if at_image and (has.channels, has.stack) != (wants.channels, wants.stack):
+        turned = [f"{has.channels} -> {wants.channels} channels"] * (has.channels != wants.channels)
+        turned += [f"{has.stack} -> {wants.stack} pictures in a stack"] * (has.stack != wants.stack)
+        return restack(old, (has.stack, wants.stack), int(wants.channels)), "; ".join(turned)
+    if last and has.minibatch_std != wants.minibatch_std:
+        how = "channel of deviation with zeros" if wants.minibatch_std else "channel of deviation dropped"
+        return with_channel(old, wants.minibatch_std), how
+    return old, ""
+
+
 def _image_block(network: Network) -> str:
     """The block next to the image."""
     names = list(network.blocks)
     return names[-1] if isinstance(network, Generator) else names[0]
-
-
-def _channels(weight: Tensor, channels: int, into_image: bool) -> Tensor:
-    """Change the picture's channels of a convolution [other, channels, 4, 4] so that grey pictures look the same.
-
-    Writing grey: the luma-weighted mean of what the three colours got; reading grey: the sum over them,
-    because a grey picture shows the same value in all three.
-    """
-    if channels == 1:
-        mix = torch.tensor(LUMA) if into_image else torch.ones(3)
-        return (weight * mix[None, :, None, None]).sum(dim=1, keepdim=True)
-    return weight.repeat(1, channels, 1, 1) / (1 if into_image else channels)
 
 
 def _row(letter: str, network: Network, block: str, start: str, detail: str = "") -> BlockStart:

@@ -15,7 +15,8 @@ from gan_transfer.models.dcgan import Network
 from gan_transfer.models.weights import CONFIG, Pair, public_state, save_pair
 from gan_transfer.recipe import Model
 from gan_transfer.resources import resource_dir
-from gan_transfer.transfer.start import LUMA, BlockStart, find, from_scratch, open_generator, open_pair, warm_start
+from gan_transfer.transfer.refit import LUMA
+from gan_transfer.transfer.start import BlockStart, find, from_scratch, open_generator, open_pair, warm_start
 
 TINY = Model(resolution=16, base_channels=4, latent_dim=8)
 NORMS = ["batch", "spectral", "none"]
