@@ -13,6 +13,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
+from .compare import compare
 from .diagnose import diagnose
 from .hub import download, publish
 from .imports import import_files
@@ -33,6 +34,7 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("sample")(sample)
 app.command("diagnose")(diagnose)
+app.command("compare")(compare)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)
