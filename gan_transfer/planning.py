@@ -259,9 +259,8 @@ def _check_frozen(rows: list[BlockRow]) -> None:
     random = [row for row in drawn if row.learns != "all"]
     if random:
         names = ", ".join(f"{row.start.network} {row.start.block}" for row in random)
-        raise RecipeError(
-            f"{names} cannot be frozen: drawn anew, because the source pair has another shape; freeze fewer"
-        )
+        advice = "freeze fewer" if all(row.frozen for row in random) else 'take transfer.train_only = "all"'
+        raise RecipeError(f"{names} cannot be frozen: drawn anew, because the source pair has another shape; {advice}")
 
 
 def _open_extractor(settings: Diagnose, chosen: Hardware | None) -> Extractor | None:

@@ -48,6 +48,14 @@ FreezeDImage = Annotated[
 ]
 FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Freeze N blocks of G, from the image.")]
 FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
+TrainOnly = Annotated[
+    str | None,
+    typer.Option("--train-only", help="bn-affine: in G batch norm's gains and offsets, and the image block."),
+]
+LrMult = Annotated[
+    list[str] | None,
+    typer.Option("--lr-mult", help="A factor on a block's learning rate, such as d32=0.1. Can be repeated."),
+]
 PushTo = Annotated[
     str, typer.Option("--push-to", help="ORG/NAME on the Hub to publish to at the end; checked before training.")
 ]
@@ -67,6 +75,7 @@ KEYS = {
     "freeze_d_image": "transfer.freeze_d_image",
     "freeze_g_image": "transfer.freeze_g_image",
     "freeze_g_latent": "transfer.freeze_g_latent",
+    "train_only": "transfer.train_only",
     "on_mismatch": "transfer.on_mismatch",
     "glr": "optim.glr",
     "dlr": "optim.dlr",
@@ -79,11 +88,14 @@ KEYS = {
 """The recipe's key behind each shorthand flag."""
 
 
-def overrides(**flags: str | int | float | bool | None) -> list[Override]:
+def overrides(**flags: str | int | float | bool | list[str] | None) -> list[Override]:
     """Turn the flags that were given into overrides, shown to the user as the flags that they are."""
     made = []
     for name, value in flags.items():
         if value is None:
+            continue
+        if isinstance(value, list):
+            made += [_factor(text) for text in value]
             continue
         flag = f"--{'from' if name == 'source' else name.replace('_', '-')} {value}"
         if name == "freeze":
@@ -98,3 +110,10 @@ def overrides(**flags: str | int | float | bool | None) -> list[Override]:
         else:
             made.append(Override(f"{KEYS[name]}={toml(value)}", flag))
     return made
+
+
+def _factor(text: str) -> Override:
+    block, equals, factor = text.partition("=")
+    if not equals or "." in block:
+        raise RecipeError(f"--lr-mult {text}: wanted BLOCK=FACTOR; got {text!r}. Example: --lr-mult d32=0.1")
+    return Override(f"optim.lr_mult.{block}={factor}", f"--lr-mult {text}")

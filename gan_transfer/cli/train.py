@@ -60,9 +60,11 @@ def finetune(
     freeze_d_image: options.FreezeDImage = None,
     freeze_g_image: options.FreezeGImage = None,
     freeze_g_latent: options.FreezeGLatent = None,
+    train_only: options.TrainOnly = None,
     on_mismatch: options.OnMismatch = None,
     glr: options.Glr = None,
     dlr: options.Dlr = None,
+    lr_mult: options.LrMult = None,
     augment: options.Augment = None,
     mirror: options.Mirror = None,
     device: options.Device = None,
@@ -80,8 +82,9 @@ def finetune(
     """
     flags = options.overrides(
         data=data, source=source, kimg=kimg, batch=batch, seed=seed, freeze=freeze, freeze_d_image=freeze_d_image,
-        freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, on_mismatch=on_mismatch, glr=glr, dlr=dlr,
-        augment=augment, mirror=mirror, device=device, precision=precision, on_collapse=on_collapse, patience=patience,
+        freeze_g_image=freeze_g_image, freeze_g_latent=freeze_g_latent, train_only=train_only, on_mismatch=on_mismatch,
+        glr=glr, dlr=dlr, lr_mult=lr_mult, augment=augment, mirror=mirror, device=device, precision=precision,
+        on_collapse=on_collapse, patience=patience,
     )  # fmt: skip
     known = methods.resolve(method) if method else []  # first, so that a setting by name goes before a method's
     _go("finetune", target, [*known, *(changes or []), *flags], outdir, push_to=push_to, new=new, dry_run=dry_run)

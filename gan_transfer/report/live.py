@@ -196,7 +196,7 @@ def show_rehearsal(plan: Any, found: Any) -> None:
 
 def moved_text(line: dict[str, Any]) -> str:
     """A line of `metric-moved.jsonl` in words."""
-    weights = f"G's weights by {line['generator']:.0%}, D's by {line['discriminator']:.0%}"
+    weights = f"G's weights by {line['generator']:.1%}, D's by {line['discriminator']:.1%}"
     apart = f"where two pictures of the source are {line['pixels_apart']:.2f} apart"
     return f"moved from the source: {weights}; the picture of a latent by {line['pixels']:.2f}, {apart}"
 

@@ -49,6 +49,57 @@ METHODS: dict[str, Method] = {
         "the two blocks nearest the image stay in G and in D",
         f"{FREEZE_G}, without its AdaFM",
     ),
+    "bn-affine": Method(
+        ('transfer.train_only="bn-affine"',),
+        "of G only batch norm's gains and offsets learn, and the block at the image",
+        "after Noguchi & Harada 2019, BSA, arXiv:1904.01774",
+    ),
+    "l2-sp": Method(
+        ("anchor.l2_sp=10",),
+        "all weights are pulled back to the source's, by their relative change",
+        "Li et al. 2018, L2-SP, arXiv:1802.01483",
+    ),
+    "ewc": Method(
+        ("anchor.ewc=10",),
+        "G's weights are pulled back, each by its Fisher information",
+        "Li et al. 2020, EWC, arXiv:2012.02780",
+    ),
+    "cdc": Method(
+        ("anchor.cdc=333",),
+        "G keeps which latents are alike: cross-domain distance consistency",
+        "Ojha et al. 2021, CDC, arXiv:2104.06820, that term alone",
+    ),
+    "gradual": Method(
+        ("optim.thaw_kimg=4",),
+        "one block more learns every 4 kimg, the furthest from the image first",
+        "Howard & Ruder 2018, arXiv:1801.06146",
+    ),
+    "discriminative": Method(
+        ("optim.block_decay=2.6",),
+        "each block nearer to the image learns 2.6 times slower",
+        "Howard & Ruder 2018, arXiv:1801.06146",
+    ),
+    "lecam": Method(
+        ("objective.lecam=0.3",),
+        "D's logits are kept near their moving averages",
+        "Tseng et al. 2021, LeCam, arXiv:2104.03310",
+    ),
+    "ada": Method(
+        ("augment.ada_target=0.6", "augment.p=0.8"),
+        "the recipe's augmentation by a probability that follows D's overfitting",
+        "Karras et al. 2020, ADA, arXiv:2006.06676",
+    ),
+    "mode-seeking": Method(
+        ("objective.mode_seeking=1",),
+        "pictures of different latents are driven apart, no further than reals are",
+        "Mao et al. 2019, MSGAN, arXiv:1903.05628",
+    ),
+    "pacgan": Method(("model.stack=2",), "D judges two pictures together", "Lin et al. 2018, PacGAN, arXiv:1712.04086"),
+    "mbstd": Method(
+        ("model.minibatch_std=true",),
+        "D is shown how much the pictures of a group differ",
+        "Karras et al. 2018, minibatch standard deviation, arXiv:1710.10196",
+    ),
 }
 """Each sets only what makes it that method, so that a recipe's budget, data and losses stay the same under all."""
 
@@ -70,10 +121,20 @@ def resolve(text: str) -> list[Override]:
     return [Override(override, f"--method {text}") for override in dict.fromkeys(overrides)]
 
 
+EXCLUDES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
+    (("gradual",), ("freeze-", "zhao", "bn-affine"), "lets every block learn in the end, {} keeps some for good"),
+)
+"""Names, what others begin with, and why they exclude each other; beside settings that clash."""
+
+
 def _contradiction(one: str, other: str) -> str:
     """Why two methods cannot be had together; empty where they can."""
     if "scratch" in (one, other) and (keeper := one if other == "scratch" else other) and _needs_source(keeper):
         return f"scratch begins from no pair, and {keeper} keeps something of one"
+    for name, excluded, why in EXCLUDES:
+        for a, b in ((one, other), (other, one)):
+            if a in name and b.startswith(excluded):
+                return f"{a} {why.format(b)}"
     first, second = _settings(one), _settings(other)
     for key in first:
         if key in second and first[key] != second[key]:
@@ -82,7 +143,7 @@ def _contradiction(one: str, other: str) -> str:
 
 
 def _needs_source(name: str) -> bool:
-    return any(override.startswith("transfer.") for override in METHODS[name].overrides)
+    return any(override.startswith(("transfer.", "anchor.", "optim.thaw")) for override in METHODS[name].overrides)
 
 
 def _settings(name: str) -> dict[str, str]:
