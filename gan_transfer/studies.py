@@ -104,9 +104,9 @@ def command(design: Design, label: str) -> str:
     entry = next(entry for entry in design.entries if entry.label == label)
     words = ["gan-transfer", "finetune", "--target", design.target]
     words += ["--data", design.data] if design.data else []
-    words += ["--kimg", f"{design.kimg:g}"]
-    for text in (*design.changes, *(override.text for override in entry.overrides)):
-        words += ["--set", text]
+    words += ["--kimg", f"{design.kimg:g}", "--method", entry.method]
+    words += ["--from", entry.source] if entry.source else []
+    words += [word for text in design.changes for word in ("--set", text)]
     return shlex.join(words)
 
 

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from . import config, planning
-from .config import Override
 from .data.paths import slug
 from .data.sources import open_source
 from .diagnostics.curves import Point
 from .diagnostics.extractors import open_extractor
 from .errors import DataError, RecipeError, RunError
-from .explain import toml
 from .files import write_json
 from .measuring import LEAST_HELD_OUT, Measurements, Yardstick, yardstick
 from .recipe import load_recipe_with_origin
@@ -69,14 +67,12 @@ def entries(methods: str, sources: str = "") -> tuple[Entry, ...]:
     if not names:
         raise RecipeError("--methods names no method; wanted some such as scratch,finetune")
     pairs = [text.strip() for text in sources.split(",") if text.strip()]
-    made = []
     for name in names:
-        overrides = tuple(resolve(name))
-        if not pairs:
-            made.append(Entry(name, overrides))
-        for pair in pairs:
-            source = Override(f"transfer.source={toml(pair)}", f"--sources {pair}")
-            made.append(Entry(pair if len(names) == 1 else f"{name} from {pair}", (*overrides, source)))
+        resolve(name)
+    if pairs:
+        made = [Entry(p if len(names) == 1 else f"{name} from {p}", name, p) for name in names for p in pairs]
+    else:
+        made = [Entry(name, name) for name in names]
     for entry in made:
         if sum(other.folder == entry.folder for other in made) > 1:
             raise RecipeError(f"{entry.label} is asked for twice")

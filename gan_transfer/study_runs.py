@@ -21,6 +21,7 @@ from .recipe import Recipe
 from .run_folder import FREE, RunFolder
 from .signals import StopSignal
 from .text import printable
+from .transfer.methods import resolve
 
 SNAPSHOTS = 10
 """Of a run, evenly spaced, unless `train.snapshot_kimg` is set."""
@@ -40,17 +41,29 @@ class View(Listener, Protocol):
         """How far each run that is under way has come."""
 
 
+HARMLESS = (*FREE, "train.checkpoint_kimg", "train.tick_kimg")
+"""Settings in which two runs may differ and still come to the same."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """What is compared: a method, from a source pair.
 
     Attributes:
         label: as it is told, such as `freeze-d2`.
-        overrides: of the recipe.
+        method: as `finetune --method` takes it.
+        source: as `finetune --from` takes it; empty for the recipe's own.
     """
 
     label: str
-    overrides: tuple[Override, ...]
+    method: str
+    source: str = ""
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """What it changes in the recipe."""
+        pair = [Override(f"transfer.source={toml(self.source)}", f"--sources {self.source}")] if self.source else []
+        return (*resolve(self.method), *pair)
 
     @property
     def folder(self) -> str:
@@ -117,7 +130,7 @@ def ended(design: Design, label: str, seed: int, recipe: Recipe) -> RunFolder | 
         same = old and all(
             old[key] == value
             for key, value in wanted.items()
-            if key in old and key not in FREE and not key.startswith("model.")
+            if key in old and key not in HARMLESS and not key.startswith("model.")
         )
         if (
             same

@@ -164,14 +164,13 @@ def recommended(runs: Sequence[Run]) -> tuple[str, str]:
     if plain and top is not plain and (made := _compare(PLAIN, top.label, runs)) and made.best.includes(1):
         return PLAIN, f"{top.label} had the lowest best KID, but no difference to plain fine-tuning was found"
     few = "" if len(sound) == len(summaries) else " among those that collapsed least"
-    return top.label, f"the lowest KID at the best snapshot{few}, {top.best_kid:.3g} x 1e-3"
+    return top.label, f"the lowest KID at the best snapshot{few}"
 
 
 def words(made: Comparison) -> str:
     """A comparison as a person would put it."""
-    return (
-        f"{made.label} against {made.against} ({made.seeds} seeds): {_quality(made)}; {_speed(made)}; {_variety(made)}"
-    )
+    seeds = "1 seed" if made.seeds == 1 else f"{made.seeds} seeds"
+    return f"{made.label} against {made.against} ({seeds}): {_quality(made)}; {_speed(made)}; {_variety(made)}"
 
 
 def _quality(made: Comparison) -> str:
@@ -184,11 +183,15 @@ def _speed(made: Comparison) -> str:
     missed = sum(kimg is None for kimg in made.reached)
     if missed:
         return f"{made.against}'s best KID was not reached by {missed} of {made.seeds}"
-    kimg, others = (
-        f"{min(values):g} to {max(values):g}" if len(set(values)) > 1 else f"{values[0]:g}"
-        for values in ([k for k in made.reached if k is not None], list(made.others))
+    mine, others = (_span(values) for values in ([k for k in made.reached if k is not None], made.others))
+    return (
+        f"{made.against}'s best KID, of {others} kimg, was reached after {mine}, {made.images_share:.0%} of its images"
     )
-    return f"{made.against}'s best KID, of {others} kimg, was reached after {kimg} kimg"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _variety(made: Comparison) -> str:

@@ -27,26 +27,19 @@ def show_study(summaries: Sequence[Summary], lines: Sequence[str], about: str) -
     """Print the table, a row for each method, and the conclusion."""
     console = Console(highlight=False)
     console.print(f"\n[bold]{about}[/]")
-    table = Table(header_style="bold", box=None)
-    for name in (
-        "method",
-        "seeds",
-        "KID at start",
-        "best",
-        "last",
-        "coverage",
-        "recall",
-        "Vendi",
-        "copies",
-        "collapsed",
-        "img/s",
-    ):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    table = Table(
+        header_style="bold", box=None, padding=(0, 1, 0, 0), title="KID x 1000 at the start, at best, at the end"
+    )
+    for name in ("method", "start", "best", "last", "coverage", "recall", "Vendi", "copies", "collapsed", "img/s"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in summaries:
         copies = "-" if row.copy_rate is None else f"{row.copy_rate:.0%}"
-        kids = (f"{kid:.3g}" for kid in (row.start_kid, row.best_kid, row.final_kid))
+        kids = (
+            f"{kid:.0f}" if abs(kid) >= 100 else f"{kid:.3g}" for kid in (row.start_kid, row.best_kid, row.final_kid)
+        )
         shares = (f"{share:.2f}" for share in (row.coverage, row.recall, row.vendi_ratio))
-        table.add_row(row.label, str(row.seeds), *kids, *shares, copies, str(row.collapsed), f"{row.img_per_sec:.0f}")
+        fallen = f"{row.collapsed} of {row.seeds}"
+        table.add_row(row.label, *kids, *shares, copies, fallen, f"{row.img_per_sec:.0f}")
     console.print(table)
     for line in lines:
         console.print(f"- {line}", markup=False, soft_wrap=True)
