@@ -48,6 +48,7 @@ EXAMPLES: dict[str, list[str]] = {
 
 ELSEWHERE = {
     "diagnose": "test_diagnose.py",
+    "compare": "test_study.py",
     "bench": "test_bench.py",
     "bench data": "test_bench_data.py",
 }

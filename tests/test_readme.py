@@ -23,8 +23,8 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|export|explore|report|watch|doctor|pretrain|finetune|sample|diagnose|selfcheck|publish|"
-    r"download|models|data|bench|recipes)[^`\n]*"
+    r"gan-transfer (?:import|export|explore|report|watch|doctor|compare|pretrain|finetune|sample|diagnose|selfcheck|"
+    r"publish|download|models|data|bench|recipes)[^`\n]*"
 )
 
 OF_TORCHRUN = {
@@ -113,6 +113,7 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
         "report",
         "watch",
         "doctor",
+        "compare",
         "sample",
         "diagnose",
         "selfcheck",
