@@ -351,10 +351,10 @@ def test_nothing_is_learned_inside_not_learning_and_all_is_as_before_after_it() 
 class Cramped(Generator):
     """A generator on a device with memory for two pictures at a time."""
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, with_features: bool = False) -> Any:
         if len(z) > 2:
             raise torch.OutOfMemoryError
-        return super().forward(z)
+        return super().forward(z, with_features)
 
 
 def test_out_of_memory_the_batch_goes_through_in_smaller_parts_with_the_same_draws() -> None:
@@ -379,7 +379,7 @@ def test_out_of_memory_the_batch_goes_through_in_smaller_parts_with_the_same_dra
 
 def test_memory_for_not_even_one_picture_is_an_error() -> None:
     class Full(Generator):
-        def forward(self, z: Tensor) -> Tensor:
+        def forward(self, z: Tensor, with_features: bool = False) -> Any:
             raise torch.OutOfMemoryError
 
     recipe = Recipe(model=Model(resolution=16, base_channels=4), train=Train(batch=4))
