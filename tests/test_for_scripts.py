@@ -52,6 +52,7 @@ ELSEWHERE = {
     "diagnose": "test_diagnose.py",
     "export": "models/test_export.py",
     "explore": "explorer/test_folder.py",
+    "compare": "test_study.py",
     "bench": "test_bench.py",
     "bench data": "test_bench_data.py",
     "bench scale": "test_scaling.py",

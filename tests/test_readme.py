@@ -23,8 +23,8 @@ CARDS = sorted((ROOT / "pretrained").glob("*/README.md"))
 PAIR_CARDS = [path for path in CARDS if (path.parent / "discriminator.safetensors").exists()]
 RECIPES = sorted((ROOT / "recipes").glob("*/*.toml"))
 COMMAND = re.compile(
-    r"gan-transfer (?:import|export|explore|report|watch|doctor|pretrain|finetune|sample|diagnose|selfcheck|publish|"
-    r"download|models|data|bench|recipes)[^`\n]*"
+    r"gan-transfer (?:import|export|explore|report|watch|doctor|compare|pretrain|finetune|sample|diagnose|selfcheck|"
+    r"publish|download|models|data|bench|recipes)[^`\n]*"
 )
 
 OF_TORCHRUN = {
@@ -113,6 +113,7 @@ def test_every_flag_of_the_readme_is_one_of_fine_tuning() -> None:
         "report",
         "watch",
         "doctor",
+        "compare",
         "sample",
         "diagnose",
         "selfcheck",
@@ -172,7 +173,7 @@ def test_the_files_that_a_run_is_told_to_leave_are_those_that_it_leaves(
     cli: Cli, tiny: list[str], home: Path, pair: Path
 ) -> None:
     (block,) = [block for block in fenced(README) if block.startswith("runs/")]
-    told = set(re.findall(r"[\w.-]+\.(?:jsonl|json|png|txt|safetensors)\b", block))
+    told = set(re.findall(r"[\w.-]+\.(?:jsonl|json|html|png|txt|safetensors)\b", block))
     words = ("--from", str(pair), "--data", "builtin:covers?count=128")  # enough pictures to be judged by
     assert cli("finetune", "--target", "coverart", *tiny, *words).code == 0
     run = home / block.splitlines()[0]

@@ -13,6 +13,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import GanTransferError, Interrupted
 from . import bench, data, models, recipes, selfcheck
+from .compare import compare
 from .diagnose import diagnose
 from .doctor import doctor
 from .export import explore, export
@@ -41,6 +42,7 @@ app.command("diagnose")(diagnose)
 app.command("report")(report)
 app.command("watch")(watch)
 app.command("doctor")(doctor)
+app.command("compare")(compare)
 app.command("publish")(publish)
 app.command("import")(import_files)
 app.command("download")(download)

@@ -35,7 +35,11 @@ FREEZE_D = "Mo et al. 2020, FreezeD, arXiv:2002.10964"
 FREEZE_G = "Zhao et al. 2020, arXiv:2002.11810"
 
 METHODS: dict[str, Method] = {
-    "scratch": Method(('transfer.source="none"', *THAWED), "all weights drawn: no transfer", "Radford et al. 2016"),
+    "scratch": Method(  # noise in the average would last for some half-lives, which a warm start does not know
+        ('transfer.source="none"', "ema.rampup=0.05", *THAWED),
+        "all weights drawn: no transfer",
+        "Radford et al. 2016, arXiv:1511.06434",
+    ),
     "finetune": Method(
         THAWED, "both networks begin with the source's weights, and all learn", "Wang et al. 2018, arXiv:1805.01677"
     ),
