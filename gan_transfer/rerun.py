@@ -26,7 +26,8 @@ class Rerun:
 
     Attributes:
         opening: `gan-transfer finetune --target NAME`, unquoted words.
-        flags: value by flag; a `--set` has its key in its name, `--set optim.beta1`, and a switch has no value.
+        flags: value by flag; one that can be repeated has its key in its name, `--set optim.beta1` or `--lr-mult d32`,
+            and a switch has no value.
     """
 
     opening: tuple[str, ...]
@@ -70,6 +71,8 @@ def _flag(key: str, source: str) -> str:
     """The flag that gave a value; empty where the recipe, its file or the pair gave it."""
     if found := _FLAG.match(source):
         flag = _ALIASES.get(found[0], found[0])
+        if flag == "--lr-mult":
+            return f"{flag} {key.rpartition('.')[2]}"
         return f"--set {key}" if flag == "--set" else flag
     by_name = source.startswith("settings[") or re.match(r"\w+=", source)  # in a call of `gan_transfer.finetune`
     return f"--set {key}" if by_name else ""
@@ -80,6 +83,8 @@ def _value(flag: str, source: str, value: Any) -> str:
         return ""
     if flag.startswith("--set"):
         return toml(value)
+    if flag == "--method":  # one word gave several settings
+        return source.removeprefix("--method ")
     if flag == "--augment":
         return ",".join(value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

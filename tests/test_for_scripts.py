@@ -24,6 +24,7 @@ from gan_transfer.cli.for_scripts import print_json
 EXAMPLES: dict[str, list[str]] = {
     "pretrain": ["pretrain", "imagenet", *sets(TINY), "--dry-run"],
     "finetune": ["finetune", "--target", "coverart", *sets(TINY), "--from", "pair", "--set", "diagnose.extractor=none"],
+    "report": ["report", "runs/00000-coverart-builtin-covers"],
     "sample": ["sample", "--network", "pair", "--seeds", "0-1"],
     "doctor": ["doctor"],
     "publish": ["publish", "pair", "--repo", "tester/pair", "--license", "mit"],
@@ -41,6 +42,7 @@ EXAMPLES: dict[str, list[str]] = {
     ],
     "recipes ls": ["recipes", "ls"],
     "recipes show": ["recipes", "show", "coverart"],
+    "recipes methods": ["recipes", "methods"],
     "recipes copy": ["recipes", "copy", "coverart", "mine.toml"],
     "recipes check": ["recipes", "check", "coverart"],
 }
@@ -48,13 +50,16 @@ EXAMPLES: dict[str, list[str]] = {
 
 ELSEWHERE = {
     "diagnose": "test_diagnose.py",
+    "export": "models/test_export.py",
+    "explore": "explorer/test_folder.py",
     "compare": "test_study.py",
     "bench": "test_bench.py",
     "bench data": "test_bench_data.py",
+    "bench scale": "test_scaling.py",
 }
 """Commands whose `--json` is read in a test of their own."""
 
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {"watch": "it serves a page until it is stopped"}
 """Commands that print no result, such as one that serves a page until it is stopped, each with the reason."""
 
 

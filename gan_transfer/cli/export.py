@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .for_scripts import AsJson, print_json
+
 if TYPE_CHECKING:
     from ..explorer.serve import Server
 
@@ -20,6 +22,7 @@ def export(
     where: Where,
     onnx: Annotated[bool, typer.Option("--onnx", help="The format, so far the only one.")] = True,
     output: Annotated[Path | None, typer.Option("--output", help="A .onnx file; PAIR's name by default.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a generator as an ONNX model, checked against PyTorch: input z [N, latent_dim], output image [N, C, H, W].
 
@@ -30,7 +33,7 @@ def export(
 
     path, difference = write_onnx(open_pair(where), output)
     typer.echo(f"ONNX opset {OPSET}; {_checked(difference)}", err=True)
-    print(path)
+    print_json({"written": path, "opset": OPSET, "difference": difference}) if as_json else print(path)
 
 
 def explore(
@@ -40,6 +43,7 @@ def explore(
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show it on 127.0.0.1 until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8765,
+    as_json: AsJson = False,
 ) -> None:
     """Write a page in which the generator runs in the browser: seeds, sliders along directions, ways between seeds.
 
@@ -52,8 +56,9 @@ def explore(
     pair = open_pair(where)
     folder = outdir or default_folder(pair)
     listening = server(folder, port) if serve else None  # a port in use is told before anything is written
-    typer.echo(_checked(write_folder(folder, pair)), err=True)
-    print(folder, flush=True)
+    difference = write_folder(folder, pair)
+    typer.echo(_checked(difference), err=True)
+    print_json({"written": folder, "difference": difference}) if as_json else print(folder, flush=True)
     if listening:
         _serve(listening)
     else:

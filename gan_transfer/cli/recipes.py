@@ -95,11 +95,14 @@ def check(name: Name, changes: options.Set = None, as_json: AsJson = False) -> N
 
 
 @app.command()
-def methods() -> None:
+def methods(as_json: AsJson = False) -> None:
     """List the known transfer methods, for `finetune --method NAME`; `+` joins several."""
     from rich.console import Console
     from rich.table import Table
 
+    if as_json:
+        print_json([{"method": name, **method._asdict()} for name, method in METHODS.items()])
+        return
     table = Table("method", "meaning", "source", box=None)
     table.columns[0].no_wrap = True  # to be copied
     for name, method in METHODS.items():

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from .for_scripts import AsJson, print_json
+
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
     no_reals: Annotated[bool, typer.Option("--no-reals", help="Leave real pictures out, to hand the page on.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write report.html into a run folder: one file with verdict, samples over time, curves, recipe and commands.
 
@@ -20,7 +23,8 @@ def report(
     """
     from ..report.page import write_report
 
-    print(write_report(run, reals=not no_reals))
+    page = write_report(run, reals=not no_reals)
+    print_json({"written": page}) if as_json else print(page)
     typer.echo("next: open it in a browser", err=True)
 
 

@@ -49,7 +49,8 @@ def test_a_folder_of_something_else_stays_as_it_is(cli: Cli, pair: Path, home: P
 def test_an_empty_folder_with_quotes_and_html_in_its_name_is_taken(cli: Cli, pair: Path, home: Path) -> None:
     named = home / 'it\'s <b>"mine"<'
     named.mkdir()
-    assert cli("explore", pair, "--outdir", named).code == 0
+    told = json.loads(cli("explore", pair, "--outdir", named, "--json").out)
+    assert told["written"] == str(named)
     assert json.loads((named / "explorer.json").read_text())["latent_dim"] == 8
 
 

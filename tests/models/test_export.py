@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_the_command_writes_a_model_named_after_the_pair(cli: Cli, pair: Path, h
     assert (done.code, done.out) == (0, "pair.onnx\n")
     assert "ONNX opset 17; pictures as in PyTorch" in done.err
     assert (home / "pair.onnx").stat().st_size > 1000
+
+
+def test_scripts_are_told_the_model_and_how_far_it_is_from_pytorch(cli: Cli, pair: Path, home: Path) -> None:
+    told = json.loads(cli("export", pair, "--json").out)
+    assert (told["written"], told["opset"]) == ("pair.onnx", 17)
+    assert 0 <= told["difference"] <= 1e-4
 
 
 def test_what_cannot_be_exported_is_told_in_a_line(cli: Cli, pair: Path, home: Path) -> None:
