@@ -147,7 +147,7 @@ def test_the_blocks_of_the_faithful_pair_are_told_right() -> None:
 
 def test_the_files_that_a_run_is_told_to_leave_are_those_that_it_leaves(cli: Cli, tiny: list[str], home: Path) -> None:
     (block,) = [block for block in fenced(README) if block.startswith("runs/")]
-    told = set(re.findall(r"[\w.-]+\.(?:jsonl|json|png|txt|safetensors)\b", block))
+    told = set(re.findall(r"[\w.-]+\.(?:jsonl|json|png|txt|html|safetensors)\b", block))
     words = ("--from", "none", "--data", "builtin:covers?count=128")  # enough pictures to be judged by
     assert cli("finetune", "--target", "coverart", *tiny, *words).code == 0
     run = home / block.splitlines()[0]
