@@ -30,7 +30,7 @@ def test_a_run_writes_its_folder_and_nothing_else(
     snapshot = {"config.json", "recipe.json", "model.safetensors", "discriminator.safetensors"}
     assert names == {
         *("recipe.json", "origin.json", "blocks.json", "stats.jsonl", "events.jsonl", "log.txt"),
-        *("reals.png", "fakes_init.png", "fakes000000.128.png", "fakes000000.256.png", "curves.png"),
+        *("reals.png", "fakes_init.png", "fakes000000.128.png", "fakes000000.256.png", "curves.png", "report.html"),
         *(f"snapshots/{label}/{name}" for label in ("000000.128", "000000.256") for name in snapshot),
         *(f"state-latest/checkpoint-{seen:012d}.safetensors" for seen in (192, 256)),
     }
