@@ -44,7 +44,8 @@ def test_the_shell_completes_recipes_that_fit_the_command_and_files(tmp_path: Pa
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_completion_can_be_installed_in_bash(tmp_path: Path) -> None:
-    done = run("--install-completion", "bash", HOME=str(tmp_path))
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # it asks which program called it, here none or any
+    done = run("--install-completion", "bash", HOME=str(tmp_path), **named)
     assert done.returncode == 0, done.stderr
     script = tmp_path / ".bash_completions" / "gan-transfer.sh"
     assert str(script) in (tmp_path / ".bashrc").read_text()
