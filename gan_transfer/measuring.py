@@ -43,21 +43,21 @@ class Yardstick:
         held_out: float32 [H, D], of pictures that no run was trained on.
         judge: gives the verdict, and looks for copies of training pictures.
         fakes: how many pictures of a generator are measured.
-        training: how many pictures the runs are trained on.
+        looks: how many times a run is measured, over which the verdict shares out its chance of a false alarm.
     """
 
     extractor: Extractor
     held_out: Tensor
     judge: Judge
     fakes: int
-    training: int
+    looks: int
 
     def point(self, generator: Generator, kimg: float) -> Point:
         """Measure a generator, in eval mode, by its pictures of the seeds 0, 1, 2 ..."""
         features = self.extractor.features(sample(generator, range(self.fakes)))
         found = measure(SCORES, features, self.held_out, self.extractor.name)
         kid, coverage, recall, precision = (measured.score for measured in found)
-        verdict = self.judge(features)
+        verdict = self.judge(features, self.looks)
         copies = None if verdict.copying is None else verdict.copying.rate
         return Point(
             kimg, kid.value, kid.error or 0.0, coverage.value, recall.value, precision.value,
@@ -66,7 +66,7 @@ class Yardstick:
 
 
 def yardstick(
-    data: str, held_out: int, cut: PackSettings, extractor: Extractor, fakes: int, view: View | None = None
+    data: str, held_out: int, cut: PackSettings, extractor: Extractor, fakes: int, looks: int, view: View | None = None
 ) -> Yardstick:
     """Make the pictures of a study ready.
 
@@ -76,6 +76,7 @@ def yardstick(
         cut: as the runs cut them.
         extractor: what sees them.
         fakes: how many pictures of a generator will be measured.
+        looks: how many times a run will be.
         view: is told what happens.
 
     Raises:
@@ -93,7 +94,7 @@ def yardstick(
         flipped = reference(mirrored(training), extractor, count, 0, cache).features
         unseen = reference(out, extractor, min(out.count, MOST_REALS), 0, cache).features
     judge = prepare(unseen, seen, fakes, flipped)
-    return Yardstick(extractor, unseen, judge, max(fakes, judge.yardstick.size), training.count)
+    return Yardstick(extractor, unseen, judge, max(fakes, judge.yardstick.size), looks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +135,13 @@ class Measurements:
 
     def _about(self) -> dict[str, Any]:
         eyes = self.yardstick.extractor
-        return {"extractor": eyes.name, "n": self.yardstick.fakes, "reals": len(self.yardstick.held_out)}
+        return {"extractor": eyes.name, "n": self.yardstick.fakes, "looks": self.yardstick.looks}
 
     def _known(self, label: str) -> dict[float, Point]:
         wanted, found = {"run": label, **self._about()}, {}
         for text in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
             with contextlib.suppress(ValueError):  # a line cut off by a kill
                 line = json.loads(text)
-                if all(line[key] == value for key, value in wanted.items()):
+                if all(line.get(key) == value for key, value in wanted.items()):
                     found[line["kimg"]] = Point(**{f.name: line[f.name] for f in dataclasses.fields(Point)})
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def _open_folder(design: Design, plan: planning.Plan) -> None:
 def _yardstick(design: Design, plan: planning.Plan, view: View) -> Yardstick:
     device = hardware.choose(plan.recipe.train.device, "float32").device
     eyes = open_extractor(design.extractor, device)
-    return yardstick(design.data, design.held_out, plan.pack_settings, eyes, design.fakes, view)
+    looks = 1 + math.ceil(plan.recipe.train.kimg / plan.recipe.train.snapshot_kimg)
+    return yardstick(design.data, design.held_out, plan.pack_settings, eyes, design.fakes, looks, view)
 
 
 def _trial(
