@@ -121,18 +121,20 @@ def test_killed_at_thirty_random_moments_a_run_ends_as_an_unbroken_one(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["kill", "terminate", "full"])
-def test_at_every_touch_of_the_file_system_in_turn(
+def test_at_fifteen_touches_of_the_file_system(
     what: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_TRANSFER_CACHE", "cache")  # in the folder that is watched
     first = unbroken(LOOKED, tmp_path_factory.mktemp("unbroken"))
-    for at in range(1, first.touches + 40):  # those of the cache come on top
+    for at in sorted(random.sample(range(1, first.touches + 40), 15)):  # those of the cache come on top
         monkeypatch.setenv("GAN_TRANSFER_CACHE", f"cache{at}")
         run = Path(f"runs{at}") / f"00000-{NAME}"
         befalls(LOOKED, at, what, run)
-        if not run.exists() or events(run)[-1:] != ["finished"]:
+        if not (run / "events.jsonl").exists() or events(run)[-1:] != ["finished"]:
             first.comes_of(LOOKED, run)
         else:
+            for left in run.glob(".report.html.*.tmp"):  # written after the end, and made anew by `report`
+                left.unlink()
             first.equals(run)
 
 
