@@ -23,7 +23,6 @@ from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
-from .report.page import write_report
 from .run_folder import RunFolder
 from .signals import StopSignal, stop_signal
 from .snapshots import Snapshots, description
@@ -166,7 +165,8 @@ class _Run:
             raise self.guard.collapsed(self.guard.alarm)
         shares = {"diagnosis_share": self.guard.share(), "checkpoint_share": self.guard.share(self.checkpoints.seconds)}
         folder.event("finished", kimg=self.loader.position / 1000, **shares)
-        write_report(folder.path)
+        if fault := self.snapshots.report():
+            self.view.say(fault)
         return folder.path
 
     def _place(self, players: Players, position: int) -> None:

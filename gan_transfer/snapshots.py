@@ -11,7 +11,7 @@ import torch
 from . import config, images, moved, run_folder
 from .data.loader import Loader
 from .data.pack import Pack
-from .errors import TrainingError
+from .errors import RunError, TrainingError
 from .models.ema import recalibrate
 from .models.lineage import lineage
 from .models.weights import Pair, save_pair
@@ -82,7 +82,15 @@ class Snapshots:
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
             gc.collect()  # a figure is a circle of objects that holds megabytes; Python by itself waits for dozens
-        write_report(self.folder.path)
+        self.report()
+
+    def report(self) -> str:
+        """Write the report; why that could not be, empty if it could: no run ends for it."""
+        try:
+            write_report(self.folder.path)
+        except (RunError, OSError) as error:
+            return f"no report: {error}"
+        return ""
 
     def _began(self) -> dict[str, Any] | None:
         """What the run started from. Its books know: where it is resumed, an address may stand for a newer pair."""
