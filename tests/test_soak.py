@@ -20,7 +20,8 @@ KIMG = float(os.environ.get("GAN_TRANSFER_SOAK_KIMG", "0"))
 SMALL = TINY | {"train.kimg": "20", "train.batch": "16", "train.tick_kimg": "0.2"}
 SMALL |= {"train.snapshot_kimg": "1", "train.checkpoint_kimg": "0.5"}
 RUN = Path("runs/00000-imagenet-builtin-covers")
-GROWTH, SLOWING = 0.01, 0.2  # shares; other programs of the machine come and go
+GROWTH = 0.01
+SLOWING = 0.2 if KIMG else 0.5  # other programs of the machine come and go, such as tests beside this one
 
 
 def words() -> list[str]:
