@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from reading import clock, differing, events, train
 
-from gan_transfer import monitor, policies, runs
+from gan_transfer import followers, monitor, policies, runs
 from gan_transfer.errors import Interrupted
 
 SETTINGS = {"data.source": "builtin:covers?count=128"}
@@ -73,7 +73,7 @@ def stop_in(place: object, name: str, call: int = 1) -> str:
     [
         (runs, "cached_pack", "packing"),
         (policies, "open_monitor", "making the diagnosis ready"),
-        pytest.param(runs, "probe", "measuring the speed", marks=pytest.mark.slow),
+        pytest.param(followers, "probe", "measuring the speed", marks=pytest.mark.slow),
     ],
 )
 def test_what_comes_before_the_first_step_stops_at_once(place: object, name: str, doing: str, whole: Path) -> None:

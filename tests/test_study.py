@@ -175,7 +175,9 @@ def test_advice_drops_the_worse_half_and_names_a_command(tmp_path: Path) -> None
     rounds = [text for text in view.said if text.startswith("round")]
     assert rounds[0] == "round 0: scratch, finetune, lecam for 0.032 kimg"
     assert len(rounds) == 2
-    assert found.command.startswith("gan-transfer finetune --target coverart --data builtin:covers")
+    assert found.command.startswith(
+        "gan-transfer finetune --target coverart --data 'builtin:covers?count=240' --kimg 0.128"
+    )
 
 
 def test_the_command_to_take_is_one_that_can_be_typed(tmp_path: Path) -> None:
