@@ -13,6 +13,7 @@ from .diagnostics import outcome
 from .diagnostics.curves import Interval
 from .errors import RecipeError
 from .files import write_json
+from .report.study_page import write_study_report
 from .report.study_table import plot_study, write_csv
 from .study import Trial, carry_out, table
 from .study_runs import Design, View
@@ -61,7 +62,7 @@ class Result:
 
 
 def compare(design: Design, view: View) -> Result:
-    """Carry out a study and write `study.json`, `study.csv` and `study.png`; raises like `carry_out`."""
+    """Carry out a study and write `study.json`, `study.csv`, `study.png` and `report.html`; raises like `carry_out`."""
     trials = carry_out(design, view)
     chosen, _ = outcome.recommended(trials)
     lines = outcome.conclusion(trials)
@@ -69,6 +70,7 @@ def compare(design: Design, view: View) -> Result:
     write_json(design.folder / "study.json", result.to_dict())
     write_csv(table(trials), design.folder / "study.csv")
     plot_study(trials, design.folder / "study.png", about(design))
+    write_study_report(design.folder)
     return result
 
 

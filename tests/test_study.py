@@ -87,6 +87,18 @@ def test_a_table_a_plot_and_json_are_written(study: Result) -> None:
     assert (folder / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_its_page_shows_the_conclusion_and_escapes_what_it_is_told(study: Result, cli: Cli, tmp_path: Path) -> None:
+    page = (study.design.folder / "report.html").read_text(encoding="utf-8")
+    assert "finetune against scratch (1 seed)" in page
+    assert page.count("data:image/webp;base64,") == 1
+    told = json.loads((study.design.folder / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(told | {"conclusion": ["<script>alert(1)</script>"]}))
+    assert cli("report", str(tmp_path)).code == 0
+    assert "&lt;script&gt;alert(1)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "study.json").write_text('{"target": "coverart"}')
+    assert "study.json cannot be read" in cli("report", str(tmp_path)).faults[0]
+
+
 def test_the_same_study_again_trains_and_measures_nothing(study: Result) -> None:
     before = (study.design.folder / "measurements.jsonl").read_bytes()
     view = Quiet()

@@ -11,7 +11,7 @@ from .for_scripts import AsJson, print_json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, finished or not, or a study's.")],
     no_reals: Annotated[bool, typer.Option("--no-reals", help="Leave real pictures out, to hand the page on.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -22,8 +22,9 @@ def report(
     Example: gan-transfer report runs/00000-coverart-builtin-covers
     """
     from ..report.page import write_report
+    from ..report.study_page import STUDY, write_study_report
 
-    page = write_report(run, reals=not no_reals)
+    page = write_study_report(run) if (run / STUDY).is_file() else write_report(run, reals=not no_reals)
     print_json({"written": page}) if as_json else print(page)
     typer.echo("next: open it in a browser", err=True)
 
