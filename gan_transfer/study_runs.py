@@ -117,6 +117,7 @@ def overrides(design: Design, entry: Entry, seed: int) -> list[str | Override]:
 
 
 def outdir_of(design: Design, label: str, seed: int) -> Path:
+    """Parent of the run folder of an entry and a seed."""
     entry = next(entry for entry in design.entries if entry.label == label)
     return design.folder / "runs" / f"{entry.folder}-seed{seed}"
 

@@ -179,6 +179,7 @@ def tensors_of(players: Players) -> dict[str, Tensor]:
 
 
 def put(players: Players, tensors: dict[str, Tensor]) -> None:
+    """Give the players the tensors that `tensors_of` took from others of the same shape."""
     networks = {"generator": players.generator, "discriminator": players.discriminator, "ema": players.ema.network}
     for part, network in networks.items():
         network.load_state_dict(_below(tensors, part))
