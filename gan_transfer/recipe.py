@@ -93,6 +93,16 @@ class Model:
         """The discriminator's convolutions, from picture to logit."""
         return self.layers_d or geometry.discriminator_layers(self.resolution, self.base_channels)
 
+    @property
+    def generator_blocks(self) -> list[str]:
+        """Names of the generator's blocks, from latent to picture."""
+        return [f"g{size}" for size in geometry.sizes_up(self.generator_layers)]
+
+    @property
+    def discriminator_blocks(self) -> list[str]:
+        """Names of the discriminator's blocks, from picture to logit."""
+        return [f"d{size}" for size in geometry.sizes_down(self.discriminator_layers, self.resolution)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
@@ -366,9 +376,8 @@ def _method_faults(recipe: Recipe) -> list[str]:
 
 def _rate_faults(recipe: Recipe) -> list[str]:
     """Learning rates of blocks that are not there or do not learn."""
-    model, transfer = recipe.model, recipe.transfer
-    in_g = [f"g{size}" for size in geometry.sizes_up(model.generator_layers)]
-    in_d = [f"d{size}" for size in geometry.sizes_down(model.discriminator_layers, model.resolution)]
+    transfer = recipe.transfer
+    in_g, in_d = recipe.model.generator_blocks, recipe.model.discriminator_blocks
     frozen = {*in_g[: transfer.freeze_g_latent], *in_g[len(in_g) - transfer.freeze_g_image :]}
     return conflicts.rate_faults(recipe.optim.lr_mult, [*in_g, *in_d], frozen | {*in_d[: transfer.freeze_d_image]})
 

@@ -42,6 +42,26 @@ def test_the_shell_completes_recipes_that_fit_the_command_and_files(tmp_path: Pa
     assert completed("gan-transfer data i", tmp_path) == ["inspect"]
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("finetune --lr-mult d3", ["d32="]),
+        ("finetune --method freeze-d2+lec", ["freeze-d2+lecam"]),
+        ("compare --methods scratch,freeze-g", ["scratch,freeze-g1", "scratch,freeze-g2"]),
+        ("compare --target co", ["coverart"]),
+        ("finetune --augment color,c", ["color,cutout"]),
+        ("pretrain --on-collapse r", ["rollback"]),
+        ("pretrain --precision b", ["bfloat16"]),
+        ("finetune --train-only b", ["bn-affine"]),
+        ("finetune --on-mismatch s", ["skip"]),
+    ],
+)
+def test_the_shell_completes_methods_blocks_and_the_words_of_settings(
+    line: str, words: list[str], tmp_path: Path
+) -> None:
+    assert completed(f"gan-transfer {line}", tmp_path) == words
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_completion_can_be_installed_in_bash(tmp_path: Path) -> None:
     named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # it asks which program called it, here none or any

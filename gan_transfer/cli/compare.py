@@ -7,15 +7,28 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .for_scripts import AsJson, print_json
 
 
 def compare(
-    target: Annotated[str, typer.Option("--target", "-t", help="What to adapt to: a recipe's name or a .toml file.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to adapt to: a recipe's name or a .toml file.",
+            autocompletion=completion.complete_recipe,
+        ),
+    ],
     data: options.Data = None,
     methods: Annotated[
-        str, typer.Option("--methods", help="Comma-separated, joined by +. See: gan-transfer recipes methods")
+        str,
+        typer.Option(
+            "--methods",
+            help="Comma-separated, joined by +. See: gan-transfer recipes methods",
+            autocompletion=completion.complete_methods,
+        ),
     ] = "",
     sources: Annotated[
         str, typer.Option("--sources", help="Pairs to start from, comma-separated: which suits the target?")

@@ -10,16 +10,7 @@ import typer
 from ..config import Override
 from ..errors import RecipeError
 from ..explain import toml
-from ..resources import resource_dir
-
-
-def complete_recipe(context: typer.Context, incomplete: str) -> list[str]:
-    """Recipes for the shell's completion: the shipped ones that fit the command, and `.toml` files here."""
-    kind = context.info_name if context.info_name in ("pretrain", "finetune") else "*"
-    shipped = sorted({path.stem for path in resource_dir("recipes").glob(f"{kind}/*.toml")})
-    files = sorted(path.name for path in Path().glob("*.toml"))
-    return [name for name in (*shipped, *files) if name.startswith(incomplete)]
-
+from . import completion
 
 Data = Annotated[
     str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")
@@ -35,20 +26,41 @@ From = Annotated[
 Glr = Annotated[float | None, typer.Option("--glr", help="Learning rate of the generator.")]
 Dlr = Annotated[float | None, typer.Option("--dlr", help="Learning rate of the discriminator.")]
 Augment = Annotated[
-    str | None, typer.Option("--augment", help="DiffAugment: color,translation,cutout in any choice, or none.")
+    str | None,
+    typer.Option(
+        "--augment",
+        help="DiffAugment: color,translation,cutout in any choice, or none.",
+        autocompletion=completion.complete_augment,
+    ),
 ]
 Mirror = Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Flip half of the real pictures.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.complete_device),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="auto, float32 or bfloat16.", autocompletion=completion.complete_precision),
+]
 OnCollapse = Annotated[
-    str | None, typer.Option("--on-collapse", help="warn, stop, or rollback: back to the last good look, half as fast.")
+    str | None,
+    typer.Option(
+        "--on-collapse",
+        help="warn, stop, or rollback: back to the last good look, half as fast.",
+        autocompletion=completion.complete_on_collapse,
+    ),
 ]
 Patience = Annotated[
     int | None, typer.Option("--patience", help="Looks without a better KID that end the run; 0: none.")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: section.key=value. Can be repeated.")]
 Method = Annotated[
-    str, typer.Option("--method", help="A known method, such as freeze-d2+lecam. See: gan-transfer recipes methods")
+    str,
+    typer.Option(
+        "--method",
+        help="A known method, such as freeze-d2+lecam. See: gan-transfer recipes methods",
+        autocompletion=completion.complete_method,
+    ),
 ]
 Freeze = Annotated[
     str | None, typer.Option("--freeze", help="'early' is --freeze-d-image 2: D's two blocks nearest the image.")
@@ -60,18 +72,30 @@ FreezeGImage = Annotated[int | None, typer.Option("--freeze-g-image", help="Free
 FreezeGLatent = Annotated[int | None, typer.Option("--freeze-g-latent", help="Freeze N blocks of G, from the latent.")]
 TrainOnly = Annotated[
     str | None,
-    typer.Option("--train-only", help="bn-affine: in G batch norm's gains and offsets, and the image block."),
+    typer.Option(
+        "--train-only",
+        help="bn-affine: in G batch norm's gains and offsets, and the image block.",
+        autocompletion=completion.complete_train_only,
+    ),
 ]
 LrMult = Annotated[
     list[str] | None,
-    typer.Option("--lr-mult", help="A factor on a block's learning rate, such as d32=0.1. Can be repeated."),
+    typer.Option(
+        "--lr-mult",
+        help="A factor on a block's learning rate, such as d32=0.1. Can be repeated.",
+        autocompletion=completion.complete_factor,
+    ),
 ]
 PushTo = Annotated[
     str, typer.Option("--push-to", help="ORG/NAME on the Hub to publish to at the end; checked before training.")
 ]
 OnMismatch = Annotated[
     str | None,
-    typer.Option("--on-mismatch", help="Blocks of another shape than the source's: adapt, skip (draw anew) or error."),
+    typer.Option(
+        "--on-mismatch",
+        help="Blocks of another shape than the source's: adapt, skip (draw anew) or error.",
+        autocompletion=completion.complete_on_mismatch,
+    ),
 ]
 New = Annotated[bool, typer.Option("--new", help="Begin a new run folder even where an unfinished run is.")]
 TensorBoard = Annotated[

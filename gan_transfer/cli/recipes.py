@@ -16,7 +16,7 @@ from ..files import write_text
 from ..recipe import load_recipe, load_recipe_with_origin
 from ..resources import resource_dir
 from ..transfer.methods import METHODS
-from . import options
+from . import completion, options
 from .for_scripts import AsJson, print_json
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
@@ -25,7 +25,7 @@ Name = Annotated[
     str,
     typer.Argument(
         help="coverart, finetune/coverart, or a path to a .toml file.",
-        autocompletion=options.complete_recipe,
+        autocompletion=completion.complete_recipe,
     ),
 ]
 

@@ -12,7 +12,7 @@ import typer
 
 from ..config import Override
 from ..transfer import methods
-from . import options
+from . import completion, options
 from .for_scripts import AsJson, print_json
 
 RUNS = Path("runs")
@@ -23,7 +23,7 @@ def pretrain(
         str,
         typer.Argument(
             help="A recipe's name or a .toml file. See: gan-transfer recipes ls",
-            autocompletion=options.complete_recipe,
+            autocompletion=completion.complete_recipe,
         ),
     ],
     data: options.Data = None,
@@ -71,7 +71,7 @@ def finetune(
             "--target",
             "-t",
             help="What to adapt to: a recipe's name or a .toml file.",
-            autocompletion=options.complete_recipe,
+            autocompletion=completion.complete_recipe,
         ),
     ],
     data: options.Data = None,

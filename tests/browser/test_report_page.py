@@ -104,6 +104,22 @@ def test_all_text_has_the_contrast_of_wcag_aa(page: Page, run: Path) -> None:
     assert page.evaluate(CONTRAST) == []
 
 
+@pytest.mark.parametrize("page", [DARK, DESKTOP], indirect=True, ids=["dark", "light"])
+def test_on_paper_it_is_dark_on_white_and_no_wider_than_a_sheet_whatever_the_screen_shows(
+    page: Page, tmp_path: Path
+) -> None:
+    page.goto(write_report(write_run(tmp_path / "run", reason="long" * 40)).as_uri())
+    page.set_viewport_size({"width": 718, "height": 1050})  # A4 within Chromium's margins
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut = "node => getComputedStyle(node).overflowX !== 'visible' && node.scrollWidth > node.clientWidth"
+    assert page.evaluate(f"[...document.querySelectorAll('main *')].filter({cut}).map(node => node.className)") == []
+    assert not page.get_by_role("slider").is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
 def test_the_contrast_is_really_measured(page: Page) -> None:
     page.set_content("<main><p style='color:#999;background:#fff'>pale</p></main>")
     assert page.evaluate(CONTRAST) == ["P pale 2.85"]
@@ -164,6 +180,18 @@ def test_a_million_ticks_make_a_small_page_in_seconds(tmp_path: Path) -> None:
     assert time.perf_counter() - begin < 5
     assert written.stat().st_size < 2**20
     assert 900 < max(line.count(",") for line in written.read_text().split("<polyline")) < 1100
+
+
+def test_a_hundred_grids_that_nothing_can_pack_stay_below_eight_megabytes(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "noisy")
+    noise = Image.effect_noise((1042, 1042), 100).convert("RGB")  # 8 x 8 pictures of 128 pixels
+    for kimg in range(0, 2000, 20):
+        noise.rotate(kimg % 4 * 90).save(folder / f"fakes{kimg:06}.png", compress_level=0)
+    for name in ("reals.png", "source_target.png"):
+        noise.save(folder / name, compress_level=0)
+    written = write_report(folder)
+    assert written.stat().st_size < 8 * 10**6
+    assert written.read_text().count("<img") > 20
 
 
 def test_real_pictures_can_be_left_out(tmp_path: Path) -> None:

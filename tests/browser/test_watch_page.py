@@ -6,14 +6,17 @@ import contextlib
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from browser_pages import both_widths
-from conftest import Cli
+from conftest import TINY, Cli, sets
 from test_report_page import look, write_run
 
 from gan_transfer.report.watch import WatchServer, serving
@@ -62,6 +65,26 @@ def test_the_page_follows_a_run(page: Page, run: Path) -> None:
         with open(run / "metric-panel.jsonl", "a") as file:
             file.write(json.dumps(look(21.0, verdict="healthy")) + "\n")
         page.get_by_role("heading", name="healthy").wait_for()
+
+
+@pytest.mark.browser
+def test_the_page_follows_a_run_that_really_trains(page: Page, tmp_path: Path) -> None:
+    words = ["finetune", "--target", "coverart", "--from", "none", "--outdir", str(tmp_path)]
+    settings = TINY | {"train.kimg": "20", "train.snapshot_kimg": "5", "train.tick_kimg": "1"}
+    command = [sys.executable, "-m", "gan_transfer", *words, *sets(settings)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        deadline = time.monotonic() + 60
+        while not (found := list(tmp_path.glob("*/stats.jsonl"))) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with watched(found[0].parent) as server:
+            page.goto(server.url)
+            first = page.locator("dd").first.inner_text()
+            assert "not finished" in first
+            page.get_by_text("20 of 20 kimg, finished").wait_for(timeout=90_000)
+            grid = page.locator("img.grid")
+            assert grid.get_attribute("alt") == "Samples at 20.0 kimg"
+            assert grid.evaluate("image => image.decode().then(() => image.naturalWidth)") == 34
+        assert training.wait(30) == 0
 
 
 def test_only_the_page_and_the_grids_are_served(run: Path) -> None:
