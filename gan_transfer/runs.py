@@ -29,6 +29,7 @@ from .snapshots import Snapshots, description
 from .trackers import Tracker
 from .training.checkpoint import Checkpoints
 from .training.checkpoint_file import Damaged
+from .training.hardware import memory_faults
 from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
@@ -71,17 +72,8 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False, trackers: Seque
     """
     with stop_signal() as stop:
         try:
-            with distributed.one_first():
-                packed = _pack(plan, view, stop)
-            check_same(packed)
-            check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
-            if distributed.rank() == 0:
-                begin_anew = new and not distributed.restarted()
-                path = _lead(plan, packed, outdir, view, stop, trackers, begin_anew)
-            else:
-                path = outdir
-                follow(plan, packed, stop)
-            return Path(distributed.from_rank_0(str(path)))
+            with memory_faults():
+                return _train(plan, outdir, view, stop, trackers, new)
         except torch.OutOfMemoryError:
             advice = f"Give a --batch below {plan.recipe.train.batch}, with --new"
             raise RunError(f"{plan.hardware.describe()} has not enough memory for this run. {advice}") from None
@@ -89,6 +81,21 @@ def run(plan: Plan, outdir: Path, view: View, new: bool = False, trackers: Seque
             if stop.signum and distributed.rank() != 0:  # rank 0 was stopped where it was alone, and says so
                 raise Interrupted(stop.signum, "stopped") from None
             raise
+
+
+def _train(plan: Plan, outdir: Path, view: View, stop: StopSignal, trackers: Sequence[Tracker], new: bool) -> Path:
+    """Pack, then train as the first rank or as one of the others."""
+    with distributed.one_first():
+        packed = _pack(plan, view, stop)
+    check_same(packed)
+    check_batch(packed.count, plan.recipe.train.batch)  # again: broken pictures are left out by now
+    if distributed.rank() == 0:
+        begin_anew = new and not distributed.restarted()
+        path = _lead(plan, packed, outdir, view, stop, trackers, begin_anew)
+    else:
+        path = outdir
+        follow(plan, packed, stop)
+    return Path(distributed.from_rank_0(str(path)))
 
 
 def _lead(

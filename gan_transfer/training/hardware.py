@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -42,6 +44,21 @@ class Hardware:
     def put(self, images: Tensor) -> Tensor:
         """Move a batch [N, C, H, W] to the device."""
         return images.to(self.device, non_blocking=True)
+
+
+@contextlib.contextmanager
+def memory_faults() -> Iterator[None]:
+    """Raise `torch.OutOfMemoryError` where a CPU's memory ends too: PyTorch's allocator says so in a bare
+    `RuntimeError`, NumPy and Python in a `MemoryError`."""
+    try:
+        yield
+    except MemoryError as error:
+        raise torch.OutOfMemoryError(str(error)) from error
+    except RuntimeError as error:
+        told = any(words in str(error) for words in ("DefaultCPUAllocator", "could not create a primitive"))
+        if not told or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from error
 
 
 def choose(device: str, precision: str) -> Hardware:

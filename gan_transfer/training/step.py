@@ -24,7 +24,7 @@ from ..objectives.losses import LOSSES
 from ..objectives.penalties import gradient_penalty, lecam, moved_averages
 from ..objectives.terms import Fakes, Term, mode_seeking
 from ..recipe import Recipe
-from .hardware import Hardware
+from .hardware import Hardware, memory_faults
 from .schedule import groups, thaw
 
 T = TypeVar("T")
@@ -260,7 +260,8 @@ class Step:
         begin, count = self.random.get_state(), len(made.z)
         while True:
             try:
-                return phase()
+                with memory_faults():
+                    return phase()
             except torch.OutOfMemoryError:
                 if self.parts == count or (self.recipe.train.sync_bn and distributed.world_size() > 1):
                     raise

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 
 from gan_transfer.errors import RecipeError
 from gan_transfer.models.dcgan import Generator
 from gan_transfer.recipe import Model
-from gan_transfer.training.hardware import Hardware, choose, multiplies_bfloat16
+from gan_transfer.training.hardware import Hardware, choose, memory_faults, multiplies_bfloat16
 
 CPU = torch.device("cpu")
 WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -67,3 +70,15 @@ def test_a_placed_network_gives_the_same_pictures() -> None:
     assert isinstance(weight, torch.Tensor)
     assert weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(network(z), before)
+
+
+@pytest.mark.parametrize("ask", [lambda: torch.empty(2**60), lambda: np.empty(2**60)], ids=["PyTorch", "NumPy"])
+def test_a_cpu_out_of_memory_is_told_like_a_gpu_out_of_memory(ask: Callable[[], object]) -> None:
+    with pytest.raises(torch.OutOfMemoryError), memory_faults():
+        ask()
+
+
+def test_other_faults_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="must match") as told, memory_faults():
+        torch.zeros(2) + torch.zeros(3)
+    assert type(told.value) is RuntimeError
