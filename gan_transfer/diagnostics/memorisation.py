@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,10 @@ that the mirror image of a training picture does not hide it; of 1, 6 and 21, 6 
 
 EXPECTED = 0.01
 """Share of held-out reals that lie as near to a training picture as what is called a copy."""
+
+MOST_OF_ONE = 3
+"""Copies of one training picture that count, as a multiple of its even share of the fakes; two always do. Whatever is
+like no picture has an outlier for its neighbour: without a limit, a generator that draws mush would be copying it."""
 
 NEAREST = 8
 """Fakes that are told as the nearest to training pictures, whether or not they are called copies."""
@@ -80,15 +85,27 @@ def copy_rate(fakes: Tensor, held_out: Tensor, training: Tensor, mirrored: Tenso
     reals = copy_ratios(held_out, shown)[0].sort().values
     rank = max(1, round(EXPECTED * len(reals)))
     copies = (ratios < reals[rank - 1]).nonzero()[:, 0]
+    copies = copies[ratios[copies].argsort()]
+    copies = copies[_counted(nearest[copies] % len(training), max(2, MOST_OF_ONE * len(fakes) // len(training)))]
 
     def told(ordered: Tensor) -> list[Copy]:
         places = zip(ordered.tolist(), nearest[ordered].tolist(), strict=True)
         count = len(training)
         return [Copy(fake, place % count, place >= count, float(ratios[fake])) for fake, place in places]
 
-    suspects, closest = told(copies[ratios[copies].argsort()]), told(ratios.argsort()[:NEAREST])
+    suspects, closest = told(copies), told(ratios.argsort()[:NEAREST])
     expected, p_value = rank / (len(reals) + 1), exceedance(len(copies), len(fakes), rank, len(reals))
     return Copying(len(copies) / len(fakes), expected, p_value, suspects, closest)
+
+
+def _counted(named: Tensor, most: int) -> Tensor:
+    """Which of some copies count: of each training picture the first `most`. Int64 [N] -> bool [N]."""
+    before: Counter[int] = Counter()
+    kept = torch.zeros(len(named), dtype=torch.bool)
+    for place, picture in enumerate(named.tolist()):
+        kept[place] = before[picture] < most
+        before[picture] += 1
+    return kept
 
 
 def exceedance(count: int, drawn: int, rank: int, sample: int) -> float:

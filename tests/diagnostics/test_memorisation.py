@@ -69,6 +69,18 @@ def test_noisy_copies_are_found_with_their_originals_the_surest_first() -> None:
     assert found.p_value < 1e-6
 
 
+def test_mush_whose_neighbour_is_one_odd_training_picture_is_no_memory() -> None:
+    odd = torch.full((1, 8), 40.0)
+    training = torch.cat([features(100, 0), odd])
+    mush = torch.full((300, 8), 60.0) + features(300, 2)
+    found = copy_rate(mush, features(300, 1), training)
+    assert {copy.training for copy in found.suspects} == {100}
+    assert len(found.suspects) == 3 * 300 // 101
+    assert found.rate < 0.03
+    copies = training[torch.arange(300) % 101] + 0.001 * features(300, 3)
+    assert copy_rate(copies, features(300, 1), training).rate == 1.0
+
+
 def test_mirrored_copies_are_named_as_such_and_are_unnoticed_without_the_mirror_images() -> None:
     training, mirrored, held_out = features(600, 0), features(600, 3), features(300, 1)
     fakes = torch.cat([mirrored[:20] + 0.01, training[20:40] + 0.01, features(60, 2)])
