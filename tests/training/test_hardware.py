@@ -72,7 +72,9 @@ def test_a_placed_network_gives_the_same_pictures() -> None:
     torch.testing.assert_close(network(z), before)
 
 
-@pytest.mark.parametrize("ask", [lambda: torch.empty(2**60), lambda: np.empty(2**55, np.uint8)], ids=["PyTorch", "NumPy"])
+@pytest.mark.parametrize(
+    "ask", [lambda: torch.empty(2**60), lambda: np.empty(2**55, np.uint8)], ids=["PyTorch", "NumPy"]
+)
 def test_a_cpu_out_of_memory_is_told_like_a_gpu_out_of_memory(ask: Callable[[], object]) -> None:
     with pytest.raises(torch.OutOfMemoryError), memory_faults():
         ask()
