@@ -49,15 +49,18 @@ def doctor(
 
 
 def _show(title: str, findings: Sequence[Finding]) -> None:
-    """A line for each finding, and under it what to do."""
+    """A line for each finding, folded between words on a terminal, and under it what to do, unfolded: it is copied."""
+    import textwrap
+
     from rich.console import Console
 
     colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-    console = Console(highlight=False, soft_wrap=True)
+    console, indent = Console(highlight=False, soft_wrap=True), " " * 20
     if findings:
         console.print(title, style="bold", markup=False)
     for line in findings:
         console.print(f"  {line.level:<5}", style=colours[line.level], end="", markup=False)
-        console.print(f"{line.what:<13}{line.told}", markup=False)
+        told = textwrap.wrap(line.told, console.width - len(indent)) if console.is_terminal else [line.told]
+        console.print(f"{line.what:<13}{f'{chr(10)}{indent}'.join(told)}", markup=False)
         if line.todo:
-            console.print(f"{'':>20}-> {line.todo}", markup=False)
+            console.print(f"{indent}-> {line.todo}", markup=False)
