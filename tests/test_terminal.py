@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 from conftest import TINY, sets
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux: apt-get install tmux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux: apt-get install tmux"),
+]
 both_widths = pytest.mark.parametrize("width", [80, 140])
 TRAINED = TINY | {
     "data.source": "builtin:covers?count=128",
