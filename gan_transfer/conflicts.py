@@ -45,6 +45,14 @@ def lecam_faults(lecam: float, loss: str) -> list[str]:
     return [f"objective.lecam: {lecam:g} holds logits to their averages, but {why}; wanted 0, or another loss"]
 
 
+def compile_faults(compiled: bool, r1_gamma: float, r2_gamma: float) -> list[str]:
+    """Compiled networks and penalties of gradients, whose own gradient would pass through the compiled ones twice."""
+    if not compiled or not (r1_gamma or r2_gamma):
+        return []
+    name = "r1_gamma" if r1_gamma else "r2_gamma"
+    return [f"train.compile: compiled networks have no second gradient, which objective.{name} takes; wanted false"]
+
+
 def ada_faults(target: float, p: float, operations: Collection[str]) -> list[str]:
     """ADA without operations, or with a probability at which they leak into the fakes."""
     if not target:

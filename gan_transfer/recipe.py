@@ -159,6 +159,8 @@ class Objective:
     """Weight of LeCam, which keeps D's logits near their moving averages (Tseng et al. 2021); 0 is off."""
     mode_seeking: Annotated[float, Ge(0)] = 0.0
     """Weight of the term that drives pictures of different latents apart (MSGAN, Mao et al. 2019); 0 is off."""
+    moments: Annotated[float, Ge(0)] = 0.0
+    """Weight of the term that holds the fakes to the reals' brightness and contrast, which batch norm hides from D."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +210,7 @@ class Ema:
     rampup: Annotated[float, Ge(0), Le(1)] = 0.05
     """The half-life is at most this share of the images seen so far; 0 turns the ramp off."""
     recalibrate_batches: Annotated[int, Ge(1)] = 100
-    """Batches over which batch-norm statistics are taken anew before a snapshot."""
+    """Batches, of at most 64, over which batch-norm statistics are taken anew before a snapshot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +227,7 @@ class Train:
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of weights, latents, order and augmentation."""
     tick_kimg: Annotated[float, Gt(0)] = 1.0
-    """Between two lines of `stats.jsonl`."""
+    """Between two lines of `stats.jsonl`; on a GPU at least 64 steps."""
     snapshot_kimg: Annotated[float, Gt(0)] = 20.0
     """Between two snapshots with their sample grids."""
     checkpoint_kimg: Annotated[float, Gt(0)] = 10.0
@@ -236,6 +238,8 @@ class Train:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the fastest that is there."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; `auto` is bfloat16 where the hardware multiplies in it."""
+    compile: bool = False
+    """Fuse what both networks do with `torch.compile`, which takes a minute at the start and needs a C++ compiler."""
     sync_bn: bool = False
     """Batch norm by the statistics of the whole batch, not of each rank's share of it. Costs an exchange per layer."""
 
@@ -370,6 +374,7 @@ def _method_faults(recipe: Recipe) -> list[str]:
     return [
         *conflicts.thaw_faults(recipe.optim.thaw_kimg, keeps),
         *conflicts.lecam_faults(recipe.objective.lecam, recipe.objective.loss),
+        *conflicts.compile_faults(recipe.train.compile, recipe.objective.r1_gamma, recipe.objective.r2_gamma),
         *conflicts.ada_faults(augment.ada_target, augment.p, augment.operations),
     ]
 

@@ -24,6 +24,7 @@ FROM = {"transfer.source": "pair", "diagnose.extractor": "none"}
 OBJECTIVES = {
     "objective.lecam": "0.3",
     "objective.mode_seeking": "1",
+    "objective.moments": "10",
     "augment.ada_target": "0.1",
     "augment.ada_kimg": "0.2",
     "augment.p": "0.8",
@@ -77,8 +78,8 @@ def test_stopped_and_resumed_a_run_by_methods_equals_an_unbroken_one_bit_for_bit
 
 def test_ticks_tell_the_terms_that_are_on_and_adas_p(cli: Cli, tiny: list[str]) -> None:
     words = sets(SHORT | {"augment.ada_kimg": "0.1", "augment.operations": '["color"]'})
-    run = finetune(cli, *tiny, *words, "--method", "ada+l2-sp+cdc+lecam+mode-seeking")
-    assert {"ada_p", "l2_sp_g", "l2_sp_d", "cdc", "lecam", "mode_seeking"} <= stats(run)[-1].keys()
+    run = finetune(cli, *tiny, *words, "--method", "ada+l2-sp+cdc+lecam+mode-seeking+moments")
+    assert {"ada_p", "l2_sp_g", "l2_sp_d", "cdc", "lecam", "mode_seeking", "moments"} <= stats(run)[-1].keys()
     assert all(0 <= line["ada_p"] <= 0.8 for line in stats(run))
 
 

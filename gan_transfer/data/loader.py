@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..devices import send
 from ..errors import DataError
 from .decode import Pixels
 
@@ -201,7 +202,7 @@ class _Resident:
         return torch.where(self._put(flips)[:, None, None, None], batch.flip(2), batch)
 
     def _put(self, values: Rows | Flags) -> Tensor:
-        return torch.from_numpy(values).to(self._images.device, non_blocking=True)
+        return send(torch.from_numpy(values), self._images.device)
 
 
 class _Pages:

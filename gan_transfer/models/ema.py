@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ..devices import send
 from .dcgan import Generator
 
 
@@ -71,7 +72,7 @@ def recalibrate(generator: Generator, batch: int, batches: int, seed: int = 0) -
     device = next(generator.parameters()).device
     random = torch.Generator().manual_seed(seed)
     for _ in range(batches if norms else 0):
-        generator(torch.randn(batch, generator.model.latent_dim, generator=random).to(device))
+        generator(send(torch.randn(batch, generator.model.latent_dim, generator=random), device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     generator.eval()

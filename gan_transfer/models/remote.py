@@ -28,7 +28,7 @@ MODELS = Kind("", WeightsError, "or take builtin, a snapshot folder or a run fol
 
 _WHERE = re.compile(r"(?P<repo>[^/@:]+/[^/@:]+)(@(?P<revision>.+))?")
 _COMMIT = re.compile("[0-9a-f]{40}")
-FOREIGN = (".pth", ".pt", ".ckpt", ".th", ".safetensors")
+FOREIGN = (".pth", ".pt", ".ckpt", ".th", ".bin", ".pkl", ".tar", ".safetensors")
 """Endings of files that `gan-transfer import` may read."""
 
 _TOLD = 8  # files that a message names

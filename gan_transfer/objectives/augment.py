@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..devices import send
 from ..distributed import WHOLE, Share
 from ..recipe import Augment
 
@@ -74,18 +75,17 @@ def translation(images: Tensor, generator: torch.Generator, share: Share = WHOLE
     down, right = int(height * ratio + 0.5), int(width * ratio + 0.5)
     padded = pad(images, (right, right, down, down))
     drawn = (count * share.step,)
-    top = share.rows(torch.randint(0, 2 * down + 1, drawn, generator=generator)).tolist()
-    left = share.rows(torch.randint(0, 2 * right + 1, drawn, generator=generator)).tolist()
-    moved = [padded[n, :, t : t + height, x : x + width] for n, (t, x) in enumerate(zip(top, left, strict=True))]
-    return torch.stack(moved)
+    top = share.rows(torch.randint(0, 2 * down + 1, drawn, generator=generator))
+    left = share.rows(torch.randint(0, 2 * right + 1, drawn, generator=generator))
+    return (_cut if images.device.type == "cpu" else _gather)(padded, top, left, height, width)
 
 
 def cutout(images: Tensor, generator: torch.Generator, share: Share = WHOLE, ratio: float = 0.5) -> Tensor:
     """Set a square of half the side, its centre anywhere in the picture, to zero (grey)."""
     count, _, height, width = images.shape
     drawn = count * share.step
-    rows = share.rows(_inside(drawn, height, ratio, generator)).to(images.device)
-    columns = share.rows(_inside(drawn, width, ratio, generator)).to(images.device)
+    rows = send(share.rows(_inside(drawn, height, ratio, generator)), images.device)
+    columns = send(share.rows(_inside(drawn, width, ratio, generator)), images.device)
     return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
 
 
@@ -96,10 +96,25 @@ OPERATIONS: dict[str, Callable[[Tensor, torch.Generator, Share], Tensor]] = {
 }
 
 
+def _cut(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """A window of each picture, its corner given as int64 [N]: [N, C, H, W] -> [N, C, height, width]; on a CPU."""
+    corners = enumerate(zip(top.tolist(), left.tolist(), strict=True))
+    return torch.stack([pictures[n, :, t : t + height, x : x + width] for n, (t, x) in corners])
+
+
+def _gather(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """The same in two launches for the whole batch rather than one for each picture; the corners are on the host."""
+    count, channels, _, across = pictures.shape
+    rows = send(top[:, None] + torch.arange(height), pictures.device)[:, None, :, None]
+    columns = send(left[:, None] + torch.arange(width), pictures.device)[:, None, None, :]
+    strips = pictures.gather(2, rows.expand(count, channels, height, across))
+    return strips.gather(3, columns.expand(count, channels, height, width))
+
+
 def _draw(images: Tensor, generator: torch.Generator, share: Share) -> Tensor:
     """One U(0, 1) value per picture, [N, 1, 1, 1]."""
     drawn = torch.rand(len(images) * share.step, 1, 1, 1, generator=generator)
-    return share.rows(drawn).to(images.device, images.dtype)
+    return send(share.rows(drawn).to(images.dtype), images.device)
 
 
 def _inside(count: int, side: int, ratio: float, generator: torch.Generator) -> Tensor:

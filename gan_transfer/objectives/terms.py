@@ -56,6 +56,34 @@ def mode_seeking(z: Tensor, fakes: Tensor, reals: Tensor) -> Tensor:
     return 1 / (_halves_apart(fakes).minimum(most) / _halves_apart(z) + BLUR)
 
 
+def moments(fakes: Tensor, reals: Tensor) -> Tensor:
+    """How far the fakes' colours are from the reals': squared differences of each channel's mean and standard deviation
+    over all pixels of the batch, summed (the feature matching of Salimans et al. 2016, arXiv:1606.03498, of pixels).
+
+    A discriminator with batch norm sees reals and fakes in batches of their own, each brought to the same deviation by
+    its first norm. The contrast of the fakes as a whole is lost there, and drifts.
+
+    Args:
+        fakes: float32 [N, C, H, W] in [-1, 1].
+        reals: the same.
+    """
+    return sum(((of(fakes) - of(reals).detach()).square().sum() for of in (_means, _deviations)), fakes.new_zeros(()))
+
+
+def contrast(fakes: Tensor, reals: Tensor) -> Tensor:
+    """The mean over the channels of the standard deviation of all pixels, of the fakes divided by that of the reals: a
+    scalar, 1 where they are alike. Shapes as in `moments`."""
+    return _deviations(fakes).mean() / _deviations(reals).mean()
+
+
+def _means(pictures: Tensor) -> Tensor:
+    return pictures.mean((0, 2, 3))
+
+
+def _deviations(pictures: Tensor) -> Tensor:
+    return (pictures.var((0, 2, 3), correction=0) + 1e-8).sqrt()  # flat pictures have a gradient too
+
+
 def _halves_apart(rows: Tensor) -> Tensor:
     half = len(rows) // 2
     return (rows[:half] - rows[half : 2 * half]).abs().mean()

@@ -185,6 +185,7 @@ def put(players: Players, tensors: dict[str, Tensor]) -> None:
         network.load_state_dict(_below(tensors, part))
     for part, adam in (("adam_g", players.adam_g), ("adam_d", players.adam_d)):
         parameters = [weight for group in adam.param_groups for weight in group["params"]]
+        adam.state.clear()  # before the first step there is none
         for name, value in _below(tensors, part).items():
             number, _, key = name.partition(".")
             weight = parameters[int(number)]

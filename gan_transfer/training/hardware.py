@@ -72,6 +72,9 @@ def choose(device: str, precision: str) -> Hardware:
         RecipeError: no such device, or it is not there.
     """
     chosen = _own(_device(device))
+    if chosen.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # batches have one shape, so that its trials pay
+        torch.cuda.set_device(chosen)  # which memory is asked for
     if precision == "auto":
         precision = "bfloat16" if multiplies_bfloat16(chosen) else "float32"
     return Hardware(chosen, getattr(torch, precision))

@@ -17,6 +17,9 @@ from .checkpoint import Checkpoints
 from .step import Step
 from .telemetry import Telemetry
 
+TICK_STEPS = 64
+"""Steps between two ticks on a GPU, where thousands of images can pass in a hundredth of a second."""
+
 
 class Then(enum.Enum):
     """What the loop does after a snapshot: goes on, ends there with a checkpoint, or ends there without one."""
@@ -63,6 +66,12 @@ class Progress:
             checkpoints.save(self.step.players, self.random, self.clock | {"images_seen": self.loader.position})
 
 
+def tick_kimg(settings: Train, device: torch.device) -> float:
+    """Thousands of images between two ticks: on a GPU, which is waited for at each, at least those of `TICK_STEPS`."""
+    least = TICK_STEPS * settings.batch / 1000 if device.type == "cuda" else 0.0
+    return max(settings.tick_kimg, least)
+
+
 def due(images_seen: int, batch: int, every_kimg: float) -> bool:
     """Whether the last `batch` images crossed a multiple of `every_kimg` thousand."""
     every = every_kimg * 1000
@@ -83,6 +92,7 @@ def train(
         TrainingError: a loss or a weight is not finite.
     """
     loader, total = progress.loader, settings.kimg * 1000
+    tick_every = tick_kimg(settings, progress.step.hardware.device)
     distributed.wait()
     with loader.prefetching():
         while loader.position < total:
@@ -103,7 +113,7 @@ def train(
             snapshot, then = last or due(seen, settings.batch, settings.snapshot_kimg), Then.GO_ON
 
             # Say how it goes; a loss that is not finite ends the run here, before anything of it is kept.
-            if snapshot or due(seen, settings.batch, settings.tick_kimg):
+            if snapshot or due(seen, settings.batch, tick_every):
                 hooks.tick(telemetry.tick(seen))
 
             # Keep what was learned: for others, then for ourselves.

@@ -5,27 +5,31 @@ The only place where objectives meet networks.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import distributed, images
+from ..devices import send
 from ..distributed import Share
 from ..models.batch_norm import running_statistics, synchronise
 from ..models.dcgan import Discriminator, Generator, Network, probability
 from ..models.ema import Ema, decay
+from ..models.learning import not_learning
 from ..objectives.augment import ADA_STEPS, augment, moved_p
 from ..objectives.losses import LOSSES
 from ..objectives.penalties import gradient_penalty, lecam, moved_averages
-from ..objectives.terms import Fakes, Term, mode_seeking
+from ..objectives.terms import Fakes, Term, contrast, mode_seeking, moments
 from ..recipe import Recipe
 from .hardware import Hardware, memory_faults
 from .schedule import groups, thaw
+
+COMPILED = 64
+"""Forms of a network that are kept compiled, by batch size and by what learns in it; beyond them it runs as it is."""
 
 T = TypeVar("T")
 Told = dict[str, Tensor]
@@ -39,8 +43,9 @@ though batch norm, which rescales each batch, hides some of that. Relativistic l
 last means something there.
 """
 
-STATISTICS = ("loss_d", "loss_g", *SIGNALS, "penalty")
-"""What every step reports: the two adversarial losses, `SIGNALS`, and the gradient penalty of D."""
+STATISTICS = ("loss_d", "loss_g", *SIGNALS, "contrast", "penalty")
+"""What every step reports: the two adversarial losses, `SIGNALS`, the fakes' contrast divided by the reals', and the
+gradient penalty of D."""
 
 
 @dataclasses.dataclass
@@ -68,6 +73,9 @@ def make_players(generator: Generator, discriminator: Discriminator, recipe: Rec
     betas, fused = (optim.beta1, optim.beta2), hardware.device.type in ("cpu", "cuda")
     for network in (generator, discriminator) if recipe.train.sync_bn else ():
         synchronise(network)  # not the average, whose statistics rank 0 takes alone
+    for network in (generator, discriminator) if recipe.train.compile else ():
+        network.compile(dynamic=False)  # in place; neither its state nor a copy knows of it
+        torch._dynamo.config.recompile_limit = COMPILED
     return Players(
         generator,
         discriminator,
@@ -81,7 +89,8 @@ def make_players(generator: Generator, discriminator: Discriminator, recipe: Rec
 def further_statistics(recipe: Recipe, terms: Sequence[Term]) -> list[str]:
     """What a step reports beside `STATISTICS`: terms that are on, weighted as they are added, and ADA's p."""
     objective, ada = recipe.objective, recipe.augment.ada_target
-    switched = {"lecam": objective.lecam, "mode_seeking": objective.mode_seeking, "ada_p": ada}
+    own = {"lecam": objective.lecam, "mode_seeking": objective.mode_seeking, "moments": objective.moments}
+    switched = own | {"ada_p": ada}
     return [*(term.name for term in terms), *(name for name, on in switched.items() if on)]
 
 
@@ -141,7 +150,7 @@ class Step:
             images_seen: real pictures shown before this batch, to all ranks.
 
         Returns:
-            `statistics` of this rank as float32 [9 or more] on the device, without waiting for it.
+            `statistics` of this rank as float32 [10 or more] on the device, without waiting for it.
         """
         count, ema, optim = len(batch) * distributed.world_size(), self.recipe.ema, self.recipe.optim
         if optim.thaw_kimg:
@@ -194,7 +203,13 @@ class Step:
         penalty = self._penalty(real, fake) if penalised else loss.new_zeros(())
         further = self._lecam(real_logits, fake_logits) | self._terms("discriminator", fakes)
         sum(further.values(), loss + penalty).backward()  # type: ignore[no-untyped-call]
-        told = {"loss_d": loss, "penalty": penalty, **further, **self._logits(real_logits, fake_logits)}
+        told = {
+            "loss_d": loss,
+            "contrast": contrast(fake, real),
+            "penalty": penalty,
+            **further,
+            **self._logits(real_logits, fake_logits),
+        }
         return told | dict(zip(SIGNALS, signals(real_logits, fake_logits, real_features, fake_features), strict=True))
 
     def _generator_step(self, real: Tensor, fakes: Fakes) -> Told:
@@ -207,6 +222,8 @@ class Step:
             further = self._terms("generator", fakes)
             if weight := self.recipe.objective.mode_seeking:
                 further["mode_seeking"] = weight * mode_seeking(fakes.z, fakes.pictures, real)
+            if weight := self.recipe.objective.moments:
+                further["moments"] = weight * moments(fakes.pictures, real)
             sum(further.values(), loss).backward()  # type: ignore[no-untyped-call]
         return {"loss_g": loss, **further}
 
@@ -263,12 +280,18 @@ class Step:
                 with memory_faults():
                     return phase()
             except torch.OutOfMemoryError:
-                if self.parts == count or (self.recipe.train.sync_bn and distributed.world_size() > 1):
+                finer = self._finer(count)
+                if not finer or (self.recipe.train.sync_bn and distributed.world_size() > 1):
                     raise
-            self.parts = next(parts for parts in range(self.parts + 1, count + 1) if count % parts == 0)
+            self.parts = finer
             made.fakes = None
             self.random.set_state(begin)
             torch.cuda.empty_cache()
+
+    def _finer(self, count: int) -> int:
+        """Into how many parts a share goes next: equal ones, of whole stacks; 0 where it can be split no further."""
+        stacks = count // self.recipe.model.stack
+        return next((parts for parts in range(self.parts + 1, stacks + 1) if stacks % parts == 0), 0)
 
     def _parts(self, count: int) -> Iterator[slice]:
         """The rows of each part; all draw from the same numbers, those of the whole batch."""
@@ -308,7 +331,7 @@ class Step:
     def _latents(self, count: int) -> Tensor:
         """This rank's latents out of those of a batch of `count`."""
         z = torch.randn(count, self.players.generator.model.latent_dim, generator=self.random)
-        return distributed.share().rows(z).to(self.hardware.device)
+        return send(distributed.share().rows(z), self.hardware.device)
 
     def _seed_dropout(self, images_seen: int) -> None:
         """Dropout knows only the global generator. Seeded anew for each step, it draws other numbers on each rank, and
@@ -346,23 +369,3 @@ def spread(features: Tensor) -> Tensor:
     count, rows = len(features), features.float()
     together: Tensor = rows.norm(dim=1).clamp_min(1e-12).reciprocal() @ rows
     return 1 - (together.square().sum() - count) / max(count * (count - 1), 1)
-
-
-@contextlib.contextmanager
-def not_learning(network: nn.Module) -> Iterator[None]:
-    """Gradients pass through the network to its input but none are made for its weights, and its batch-norm
-    statistics stand still."""
-    learning = [p for p in network.parameters() if p.requires_grad]
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    _switch(learning, norms, False)
-    try:
-        yield
-    finally:
-        _switch(learning, norms, True)
-
-
-def _switch(parameters: Sequence[nn.Parameter], norms: Sequence[nn.BatchNorm2d], on: bool) -> None:
-    for parameter in parameters:
-        parameter.requires_grad_(on)
-    for norm in norms:
-        norm.track_running_stats = on

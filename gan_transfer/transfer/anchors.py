@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,9 @@ LEAST_RMS = 0.01
 """Weights smaller than this, such as the offsets of a batch norm that was just drawn, count as this large."""
 
 
-def terms(settings: Anchor, generator: Generator, discriminator: Discriminator, begun: Begun) -> list[Term]:
+def terms(
+    settings: Anchor, generator: Generator, discriminator: Discriminator, begun: Begun, drawn: Collection[str] = ()
+) -> list[Term]:
     """The anchors that are on.
 
     Args:
@@ -26,14 +28,16 @@ def terms(settings: Anchor, generator: Generator, discriminator: Discriminator, 
         generator: as it learns.
         discriminator: likewise.
         begun: what they are held to, on the same device.
+        drawn: names of blocks that the source did not give; they go where they like.
     """
     made = []
     if settings.l2_sp:
-        drift_g, drift_d = drift(generator, begun.generator), drift(discriminator, begun.discriminator)
+        drift_g = drift(generator, begun.generator, drawn=drawn)
+        drift_d = drift(discriminator, begun.discriminator, drawn=drawn)
         made.append(Term("l2_sp_d", "discriminator", lambda _: settings.l2_sp * drift_d()))
         made.append(Term("l2_sp_g", "generator", lambda _: settings.l2_sp * drift_g()))
     if settings.ewc:
-        weighed = drift(generator, begun.generator, begun.fisher)
+        weighed = drift(generator, begun.generator, begun.fisher, drawn)
         made.append(Term("ewc", "generator", lambda _: settings.ewc * weighed()))
     if settings.cdc:
         source = _source(begun.generator)
@@ -41,7 +45,9 @@ def terms(settings: Anchor, generator: Generator, discriminator: Discriminator, 
     return made
 
 
-def drift(now: Network, before: Network, importance: Mapping[str, Tensor] | None = None) -> Callable[[], Tensor]:
+def drift(
+    now: Network, before: Network, importance: Mapping[str, Tensor] | None = None, drawn: Collection[str] = ()
+) -> Callable[[], Tensor]:
     """How far a network's weights have moved, as a function to be asked at every step.
 
     The mean over its tensors of sum F (theta - theta_0)^2 / sum theta_0^2: L2-SP (Li et al. 2018, arXiv:1802.01483),
@@ -53,9 +59,14 @@ def drift(now: Network, before: Network, importance: Mapping[str, Tensor] | None
         now: as it learns.
         before: of the same shape, on the same device.
         importance: F by name, mean 1 in each tensor; 1 where it says nothing.
+        drawn: names of blocks that are left out.
     """
     start = dict(before.named_parameters())
-    moving = {name: weight for name, weight in now.named_parameters() if weight.requires_grad}
+    learning = {name: weight for name, weight in now.named_parameters() if weight.requires_grad}
+    moving = {name: weight for name, weight in learning.items() if name.partition(".")[0] not in drawn}
+    if not moving:
+        nowhere = torch.zeros((), device=next(now.parameters()).device)
+        return lambda: nowhere
     sizes = {name: start[name].square().sum().clamp_min(LEAST_RMS**2 * start[name].numel()) for name in moving}
     given = importance or {}
     weights = {name: given[name].to(weight.device) for name, weight in moving.items() if name in given}
@@ -89,8 +100,9 @@ def likeness(features: Tensor) -> Tensor:
     rows = normalize(features.float().flatten(1))
     cosines = rows @ rows.t()
     count = len(rows)
-    others = ~torch.eye(count, dtype=torch.bool, device=rows.device)
-    return log_softmax(cosines[others].view(count, count - 1), dim=1)
+    # All but the diagonal: behind its first entry, every (N + 1)-th is one of it.
+    others = cosines.flatten()[1:].view(count - 1, count + 1)[:, :-1].reshape(count, count - 1)
+    return log_softmax(others, dim=1)
 
 
 def _source(generator: Generator) -> Callable[[Tensor, torch.dtype], list[Tensor]]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from .. import distributed
 from ..errors import RunError
-from ..files import atomic
 from ..models.dcgan import Discriminator, Generator, Network
+from ..tensor_files import save_tensors
 
 FISHER_LATENTS = 256
 """Over which the Fisher information is averaged."""
@@ -43,10 +43,13 @@ def remember(generator: Generator, discriminator: Discriminator, fisher: dict[st
 
 
 def save(path: Path, begun: Begun) -> None:
-    """Write it, so that a run that is resumed holds to the same."""
+    """Write it, so that a run that is resumed holds to the same.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(begun)}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, {"format": "pt", "library": "gan-transfer"})
+    save_tensors(path, tensors, {"format": "pt", "library": "gan-transfer"})
 
 
 def load(path: Path, begun: Begun) -> Begun:
@@ -58,12 +61,16 @@ def load(path: Path, begun: Begun) -> Begun:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        for part, network in (("generator", begun.generator), ("discriminator", begun.discriminator)):
-            network.load_state_dict(_below(tensors, part))
+        return _filled(begun, tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         told = f"the pair that the run began with cannot be read: {str(error).splitlines()[0]}"
         raise RunError(f"{path}: {told}. Begin anew with --new") from None
-    return dataclasses.replace(begun, fisher=_below(tensors, "fisher"))
+
+
+def agreed(begun: Begun) -> Begun:
+    """What rank 0 began with, on all ranks: it alone has calibrated what is frozen, or read what a run began with."""
+    received = distributed.tensors_from_rank_0(dict(_tensors(begun)) if distributed.rank() == 0 else {})
+    return begun if distributed.rank() == 0 else _filled(begun, received)
 
 
 def fisher(generator: Generator, discriminator: Discriminator, random: torch.Generator) -> dict[str, Tensor]:
@@ -100,6 +107,13 @@ def _to_mean_1(values: Tensor) -> Tensor:
     """All ones where all are zero: a tensor that no gradient reaches."""
     mean = values.mean()
     return values / mean if mean > 0 else torch.ones_like(values)
+
+
+def _filled(begun: Begun, tensors: dict[str, Tensor]) -> Begun:
+    """With other weights, which `_tensors` took from a pair of the same shape."""
+    for part, network in (("generator", begun.generator), ("discriminator", begun.discriminator)):
+        network.load_state_dict(_below(tensors, part))
+    return dataclasses.replace(begun, fisher=_below(tensors, "fisher"))
 
 
 def _tensors(begun: Begun) -> Iterator[tuple[str, Tensor]]:

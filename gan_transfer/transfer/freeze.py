@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models.dcgan import Discriminator, Generator, Network
-from ..recipe import Transfer
+from ..models.learning import not_learning
+from ..objectives.augment import augment
+from ..recipe import Recipe, Transfer
 
 
 def chosen(settings: Transfer, generator: Generator, discriminator: Discriminator) -> tuple[list[str], list[str]]:
@@ -51,6 +53,38 @@ def train_only_affines(generator: Generator) -> None:
     *hidden, _ = generator.blocks.values()
     for block in hidden:
         block.conv.requires_grad_(False)
+
+
+def recalibrate_frozen(
+    recipe: Recipe, names: tuple[Iterable[str], Iterable[str]], pair: tuple[Generator, Discriminator],
+    reals: Callable[[], Tensor], random: torch.Generator,
+) -> None:  # fmt: skip
+    """Take the statistics of blocks about to be frozen anew on what they will see: G's samples, and for D half target
+    pictures and half samples, augmented as in training.
+
+    Args:
+        recipe: of the run.
+        names: of the generator's blocks and of the discriminator's.
+        pair: both networks, changed in place.
+        reals: the next batch of target pictures, float32 [N, C, H, W] in [-1, 1].
+        random: of the latents and the augmentation.
+    """
+    generator, discriminator = pair
+    count, settings = recipe.transfer.recalibrate_batches, recipe.augment
+    p = 0.0 if settings.ada_target else settings.p  # ADA's begins there
+
+    def latents() -> Tensor:
+        return torch.randn(recipe.train.batch, recipe.model.latent_dim, generator=random)
+
+    def real() -> Tensor:
+        return augment(reals(), settings.operations, p, random)
+
+    def fake() -> Tensor:
+        with not_learning(generator):  # nor are the statistics moved of blocks that stay the source's
+            return augment(generator(latents()), settings.operations, p, random)
+
+    recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
+    recalibrate_blocks(generator, names[0], [latents] * count)
 
 
 @torch.no_grad()

@@ -98,6 +98,11 @@ METHODS: dict[str, Method] = {
         "pictures of different latents are driven apart, no further than reals are",
         "Mao et al. 2019, MSGAN, arXiv:1903.05628",
     ),
+    "moments": Method(
+        ("objective.moments=10",),
+        "brightness and contrast of the fakes are held to the reals', which batch norm hides from D",
+        "Salimans et al. 2016, feature matching, arXiv:1606.03498, of pixels",
+    ),
     "pacgan": Method(("model.stack=2",), "D judges two pictures together", "Lin et al. 2018, PacGAN, arXiv:1712.04086"),
     "mbstd": Method(
         ("model.minibatch_std=true",),

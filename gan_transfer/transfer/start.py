@@ -63,6 +63,8 @@ def find(where: str) -> tuple[Path, dict[str, str]]:
 
 def in_folder(where: str) -> Path:
     """The snapshot that a snapshot folder or a run folder (its newest) means; raises like `find`."""
+    if not where:
+        raise WeightsError("no pair is named: the text is empty. Example: builtin")
     try:
         return _in_folder(where, Path(where).expanduser())
     except (OSError, RuntimeError) as error:

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -38,7 +39,7 @@ def write_zip(path: Path, entries: dict[str, bytes], compression: int = zipfile.
     return path
 
 
-def write_tar(path: Path, entries: dict[str, bytes] | Iterable[tuple[str, bytes]], mode: str = "w") -> Path:
+def write_tar(path: Path, entries: dict[str, bytes] | Iterable[tuple[str, bytes]], mode: Any = "w") -> Path:
     """A tar file; pairs may name an entry twice."""
     with tarfile.open(path, mode, format=tarfile.GNU_FORMAT) as archive:
         for name, content in entries.items() if isinstance(entries, dict) else entries:

@@ -498,7 +498,8 @@ def test_a_card_of_several_configurations_promises_for_each() -> None:
     card = {"dataset_info": [info("small", 3), info("large", 7), info("odd", "x")]}
     assert [promised(card, split) for split in ("large/train", "train", "odd/train", "none/train")] == [7] + [None] * 3
     assert promised({"dataset_info": info("small", 3)}, "train") == 3
-    assert [promised({"dataset_info": value}, "all") for value in (None, [], 3, {"splits": [3]})] == [None] * 4
+    odd: list[object] = [None, [], 3, {"splits": [3]}]
+    assert [promised({"dataset_info": value}, "all") for value in odd] == [None] * 4
 
 
 def test_a_series_of_shards_is_complete_when_none_is_missing() -> None:

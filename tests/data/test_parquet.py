@@ -88,11 +88,11 @@ def test_the_column_of_pictures_is_found_by_its_name_and_else_by_its_first_value
 def test_pixels_as_nested_lists_are_pictures(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
     source = ParquetSource(str(write_parquet(tmp_path / "a.parquet", {"image": pa.array(images.tolist(), nested(3))})))
-    assert [np.array_equal(source.load(index), image) for index, image in enumerate(images)] == [True] * 3
+    assert [np.array_equal(np.asarray(source.load(index)), image) for index, image in enumerate(images)] == [True] * 3
     for shape, kind in (((4, 6), nested(2)), ((4, 6, 1), nested(3))):
         column = pa.array([images[0, :, :, 0].reshape(shape).tolist()], kind)
         flat = ParquetSource(str(write_parquet(tmp_path / "b.parquet", {"image": column})))
-        assert np.array_equal(flat.load(0), images[0, :, :, 0])
+        assert np.array_equal(np.asarray(flat.load(0)), images[0, :, :, 0])
 
 
 def nested(depth: int) -> pa.DataType:

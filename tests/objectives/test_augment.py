@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_transfer.objectives.augment import OPERATIONS, augment, cutout, translation
+from gan_transfer.distributed import WHOLE
+from gan_transfer.objectives.augment import OPERATIONS, _cut, _gather, augment, cutout, translation
 from gan_transfer.recipe import Augmentation
 
 ALL = ("color", "translation", "cutout")
@@ -75,7 +76,7 @@ def test_every_operation_of_a_recipe_is_here_and_no_other() -> None:
 def test_an_operation_equals_its_slow_version(name: str, shape: tuple[int, ...]) -> None:
     images = pictures(shape)
     for seed in range(5):
-        found = OPERATIONS[name](images, seeded(seed))
+        found = OPERATIONS[name](images, seeded(seed), WHOLE)
         torch.testing.assert_close(found, SLOW[name](images, seeded(seed)), atol=2e-6, rtol=1e-5)
 
 
@@ -112,7 +113,7 @@ def test_with_probability_one_half_about_half_are_touched(name: str) -> None:
 def test_each_picture_draws_its_own_values() -> None:
     images = pictures((1, 3, 16, 16)).repeat(6, 1, 1, 1)
     for name in ALL:
-        assert len({tuple(x.flatten().tolist()) for x in OPERATIONS[name](images, seeded(1))}) > 1, name
+        assert len({tuple(x.flatten().tolist()) for x in OPERATIONS[name](images, seeded(1), WHOLE)}) > 1, name
 
 
 def test_the_same_state_of_the_generator_gives_the_same_pictures() -> None:
@@ -187,3 +188,16 @@ def test_pictures_that_come_in_are_not_changed() -> None:
     before = images.clone()
     augment(images, ALL, 1.0, seeded())
     assert torch.equal(images, before)
+
+
+def test_on_a_gpu_windows_are_gathered_as_a_cpu_cuts_them_out() -> None:
+    top, left = torch.randint(0, 5, (2, 8), generator=seeded())
+    looked, learned = [], []
+    for way in (_cut, _gather):
+        padded = pictures((8, 3, 20, 24)).requires_grad_()
+        found = way(padded, top, left, 16, 20)
+        (gradient,) = torch.autograd.grad((found * found.detach().cos()).sum(), padded)
+        looked.append(found.detach())
+        learned.append(gradient)
+    assert torch.equal(*looked)
+    assert torch.equal(*learned)

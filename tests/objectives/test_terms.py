@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
 
 from gan_transfer.conflicts import MOST_ADA
+from gan_transfer.models.dcgan import Discriminator, initialise
 from gan_transfer.objectives.augment import augment, color, moved_p, translation
 from gan_transfer.objectives.penalties import LECAM_KEEP, lecam, moved_averages
-from gan_transfer.objectives.terms import BLUR, mode_seeking
-from gan_transfer.recipe import Augment
+from gan_transfer.objectives.terms import BLUR, contrast, mode_seeking, moments
+from gan_transfer.recipe import Augment, Model
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -102,3 +105,51 @@ def test_mode_seeking_is_finite_where_all_fakes_are_the_same() -> None:
     same = torch.zeros(8, 3, 4, 4, requires_grad=True)
     loss = mode_seeking(torch.randn(8, 4, generator=seeded()), same, torch.rand(8, 3, 4, 4))
     assert loss.item() == pytest.approx(1 / BLUR)
+
+
+def test_moments_are_squared_differences_of_means_and_deviations_by_channel() -> None:
+    reals = torch.stack([torch.full((4, 4), -0.5), torch.full((4, 4), 0.5)])[:, None].expand(2, 3, 4, 4)
+    assert moments(reals, reals).item() == 0
+    assert moments(reals + torch.tensor([0.1, 0.0, 0.2])[:, None, None], reals).item() == pytest.approx(0.01 + 0.04)
+    assert moments(0.6 * reals, reals).item() == pytest.approx(3 * 0.2**2)  # deviations of 0.3 and 0.5
+
+
+def test_moments_give_back_brightness_and_contrast_and_leave_the_rest_alone() -> None:
+    reals = 0.5 * torch.randn(64, 3, 8, 8, generator=seeded())
+    start = 0.2 * torch.randn(64, 3, 8, 8, generator=seeded(1)) - 0.4
+    fakes = start.clone().requires_grad_()
+    adam = torch.optim.SGD([fakes], 2000.0)
+    for _ in range(200):
+        adam.zero_grad()
+        moments(fakes, reals).backward()
+        adam.step()
+    found = fakes.detach()
+    assert (found.mean((0, 2, 3)) - reals.mean((0, 2, 3))).abs().max() < 1e-3
+    assert (found.std((0, 2, 3)) - reals.std((0, 2, 3))).abs().max() < 1e-3
+    for before, after in zip(start.transpose(0, 1).flatten(1), found.transpose(0, 1).flatten(1), strict=True):
+        assert torch.corrcoef(torch.stack([before, after]))[0, 1] > 0.9999
+
+
+def test_contrast_is_a_ratio_of_deviations_whatever_the_brightness() -> None:
+    reals = torch.rand(8, 3, 4, 4, generator=seeded())
+    assert contrast(0.8 * reals - 0.3, reals).item() == pytest.approx(0.8, abs=1e-5)
+    assert contrast(reals, torch.zeros(8, 3, 4, 4)).isfinite()
+
+
+def test_flat_fakes_have_a_finite_gradient() -> None:
+    flat = torch.zeros(4, 3, 8, 8, requires_grad=True)
+    moments(flat, torch.rand(4, 3, 8, 8)).backward()
+    assert flat.grad is not None
+    assert flat.grad.isfinite().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("norm", "blind"), [("batch", True), ("none", False), ("spectral", False)])
+def test_batch_norm_hides_contrast_from_a_discriminator(
+    norm: Literal["batch", "none", "spectral"], blind: bool
+) -> None:
+    discriminator = Discriminator(Model(resolution=32, base_channels=8, norm_d=norm)).train()
+    initialise(discriminator, seeded())
+    pictures = torch.rand(8, 3, 32, 32, generator=seeded(1)) * 2 - 1
+    logits, paler = discriminator(pictures), discriminator(0.5 * pictures)
+    assert torch.allclose(logits, paler, atol=0.02 * float(logits.std())) is blind

@@ -118,6 +118,15 @@ def test_restored_moments_lie_in_memory_as_their_weights_do(tmp_path: Path) -> N
     assert wide.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_going_back_to_before_the_first_step_forgets_the_moments(tmp_path: Path) -> None:
+    step = begin()
+    Checkpoints(tmp_path).save(step.players, step.random, {"images_seen": 0})
+    advance(step, 0, 3)
+    Checkpoints(tmp_path).restore(step.players, step.random)
+    assert not step.players.adam_g.state
+    assert not step.players.adam_d.state
+
+
 def test_the_clock_comes_back_as_it_was_given(tmp_path: Path) -> None:
     step = begin()
     clock = {"images_seen": 64, "pack": "abc", "list": [1, 2.5, None]}

@@ -19,7 +19,7 @@ from gan_transfer.models.dcgan import Discriminator, Generator, initialise
 from gan_transfer.recipe import Model, Recipe, Train
 from gan_transfer.training import hardware
 from gan_transfer.training.checkpoint import Checkpoints
-from gan_transfer.training.loop import Hooks, Progress, Then, due, train
+from gan_transfer.training.loop import Hooks, Progress, Then, due, tick_kimg, train
 from gan_transfer.training.step import Step, make_players
 from gan_transfer.training.telemetry import Telemetry
 
@@ -90,6 +90,12 @@ def test_a_landmark_is_due_in_the_one_step_that_crosses_it(
     images_seen: int, batch: int, every_kimg: float, expected: bool
 ) -> None:
     assert due(images_seen, batch, every_kimg) == expected
+
+
+def test_a_gpu_is_waited_for_no_more_often_than_every_64_steps() -> None:
+    settings, cpu, gpu = Train(batch=512, tick_kimg=1.0), torch.device("cpu"), torch.device("cuda", 0)
+    assert (tick_kimg(settings, cpu), tick_kimg(settings, gpu)) == (1.0, 64 * 0.512)
+    assert tick_kimg(Train(batch=64, tick_kimg=9.0), gpu) == 9.0
 
 
 def test_landmarks_closer_than_a_batch_are_due_in_every_step() -> None:

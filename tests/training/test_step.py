@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gan_transfer.images import to_float
 from gan_transfer.models.dcgan import Discriminator, Generator, Network, initialise
+from gan_transfer.models.learning import not_learning
 from gan_transfer.objectives.losses import AdversarialLoss
 from gan_transfer.objectives.penalties import gradient_penalty
 from gan_transfer.recipe import Augment, Ema, Loss, Model, Objective, Optim, Recipe, Train
@@ -22,7 +23,6 @@ from gan_transfer.training.step import (
     Players,
     Step,
     make_players,
-    not_learning,
     signals,
     spread,
 )
@@ -207,10 +207,10 @@ def test_every_loss_trains_to_finite_figures_in_range(loss: Loss, norm_d: str, h
     assert all(value.isfinite().all() for value in players_state(step.players))
 
 
-def test_statistics_are_nine_float32_values() -> None:
+def test_statistics_are_ten_float32_values() -> None:
     told = begin(recipe_with(), hardware=BFLOAT16)(batch(), 0)
     assert (told.shape, told.dtype, told.requires_grad) == ((len(STATISTICS),), torch.float32, False)
-    assert ("loss_d", "loss_g", *SIGNALS, "penalty") == STATISTICS
+    assert ("loss_d", "loss_g", *SIGNALS, "contrast", "penalty") == STATISTICS
     assert list(SIGNALS) == ["d_real", "d_fake", "real_right", "fake_right", "r_t", "spread_ratio"]
 
 

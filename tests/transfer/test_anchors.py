@@ -68,6 +68,18 @@ def test_drift_asks_only_weights_that_learn() -> None:
     assert measure().item() == 0
 
 
+def test_blocks_that_the_source_did_not_give_are_held_to_nothing() -> None:
+    generator, discriminator = drawn()
+    start = begun.remember(generator, discriminator)
+    names = {"g16", *discriminator.blocks}
+    terms_on = terms(Anchor(l2_sp=1.0), generator, discriminator, start, names)
+    stirred(generator.blocks["g16"])  # type: ignore[arg-type]
+    stirred(discriminator)
+    assert [term.value(fakes_of(generator)).item() for term in terms_on] == [0, 0]
+    stirred(generator.blocks["g8"])  # type: ignore[arg-type]
+    assert [term.value(fakes_of(generator)).item() > 0 for term in terms_on] == [False, True]
+
+
 def test_ewc_weighs_every_weight_by_its_fisher_information() -> None:
     generator, discriminator = drawn()
     information = begun.fisher(generator, discriminator, seeded())

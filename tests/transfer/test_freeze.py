@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from gan_transfer.models.dcgan import Discriminator, Generator, Network, initialise
 from gan_transfer.models.ema import recalibrate
-from gan_transfer.recipe import Model, Objective, Recipe, Transfer
+from gan_transfer.recipe import Model, Objective, Recipe, Train, Transfer
 from gan_transfer.training.hardware import Hardware
 from gan_transfer.training.step import Players, Step, make_players
-from gan_transfer.transfer.freeze import chosen, describe, freeze, recalibrate_blocks
+from gan_transfer.transfer.freeze import chosen, describe, freeze, recalibrate_blocks, recalibrate_frozen
 
 TINY = Model(resolution=16, base_channels=4, latent_dim=8)
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -185,6 +185,18 @@ def test_recalibration_changes_nothing_but_the_statistics_of_its_blocks(training
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(m.momentum, m.track_running_stats) for m in norms} == {(0.1, True)}
     assert {m.training for m in generator.modules()} == {training}
+
+
+def test_fakes_for_a_frozen_discriminator_leave_the_generator_as_the_source_has_it() -> None:
+    generator, discriminator = drawn()
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    statistics = discriminator.blocks["d4"].norm.running_mean.clone()  # type: ignore[union-attr,operator]
+    random, both = torch.Generator().manual_seed(0), (generator, discriminator)
+    recalibrate_frozen(
+        Recipe(model=TINY, train=Train(batch=4)), ([], ["d8", "d4"]), both, lambda: pictures(4, 1), random
+    )
+    assert not torch.equal(discriminator.blocks["d4"].norm.running_mean, statistics)  # type: ignore[union-attr,arg-type]
+    assert [name for name, value in generator.state_dict().items() if not torch.equal(value, before[name])] == []
 
 
 def test_recalibration_without_batch_norm_among_its_blocks_runs_nothing() -> None:
