@@ -18,10 +18,10 @@ PAYS = 1.05
 """How much quicker training must become for `auto_batch` to double the batch."""
 
 
-def settle_batch(plan: Plan, outdir: Path) -> Plan:
+def settle_batch(plan: Plan, outdir: Path, new: bool = False) -> Plan:
     """The plan with its batch size measured, if the recipe leaves it open: all ranks together.
 
-    A run that is resumed keeps the one that it began with.
+    A run that is resumed keeps the one that it began with; a new one takes none from another.
 
     Raises:
         DataError: there are fewer pictures than the smallest batch.
@@ -29,7 +29,8 @@ def settle_batch(plan: Plan, outdir: Path) -> Plan:
     if not plan.recipe.train.auto_batch:
         return plan
     name = f"{plan.recipe.name}-{plan.source.name}"
-    began = distributed.from_rank_0(run_folder.unfinished_batch(outdir, name) if distributed.rank() == 0 else None)
+    asked = distributed.rank() == 0 and (not new or distributed.restarted())
+    began = distributed.from_rank_0(run_folder.unfinished_batch(outdir, name) if asked else None)
     batch = began or _measured_batch(plan)
     plan.origin["train.batch"] = "begun with" if began else "measured"
     return _with_batch(plan, batch)

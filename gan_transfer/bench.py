@@ -1,33 +1,51 @@
-"""This machine's training speed against the loop that tutorials teach, measured alternately in one run.
+"""This machine's training speed against the code that tutorials teach, measured alternately in one run.
 
-The textbook loop: float32, three discriminator passes forward and backward with all gradients, default Adam
-(the PyTorch DCGAN tutorial's loop on logits). Same networks, same batch, no data loading on either side.
+The textbook step: float32, three discriminator passes forward and backward with all gradients, default Adam
+(the PyTorch DCGAN tutorial's loop on logits). The textbook loop: that, fed by `ImageFolder` and a DataLoader. Same
+networks, same batch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, RandomSampler
+from torchvision import datasets, transforms
 
 from . import images
+from .bench_data import lay_out
+from .data.loader import Loader
 from .models.dcgan import Discriminator, Generator, initialise
-from .recipe import Model, Recipe, Train
+from .recipe import Augment, Augmentation, Model, Recipe, Train
 from .scaling import Device, fit
 from .training.hardware import Hardware
 from .training.step import Step, make_players
 
+Timed = Callable[[Tensor], Tensor]
+"""A step of training on pictures [N, C, H, W], uint8 or in [-1, 1]; what it tells of it."""
+
+WARM_UP = 2
+"""Rounds that are thrown away."""
+
+DRAWN, PACKED = 100, 5_000
+"""Files of the textbook's loop, read again and again, and pictures in the pack of ours."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Images per second of both loops, medians over alternating rounds.
+    """Images per second of the textbook and of ours, medians over alternating rounds.
 
     Attributes:
         textbook: images per second.
@@ -44,8 +62,25 @@ class Comparison:
     high: float
 
 
-def compare(hardware: Hardware, model: Model, batch: int, rounds: int, steps: int = 3) -> Comparison:
-    """Time both loops in turn.
+@dataclasses.dataclass(frozen=True)
+class Loops:
+    """Whole loops, with their data.
+
+    Attributes:
+        workers: processes of the textbook's DataLoader.
+        loop: the textbook's loop, and ours: pack, augmentation by translation, moving average, statistics.
+        step: the textbook's step alone, on pictures that lie ready, and our whole loop.
+    """
+
+    workers: int
+    loop: Comparison
+    step: Comparison
+
+
+def compare(
+    hardware: Hardware, model: Model, batch: int, rounds: int, steps: int = 3, compiled: bool = False
+) -> Comparison:
+    """Time both steps in turn, on pictures that lie on the device.
 
     Args:
         hardware: where, and in which arithmetic ours runs; the textbook's is float32.
@@ -53,17 +88,53 @@ def compare(hardware: Hardware, model: Model, batch: int, rounds: int, steps: in
         batch: images in a step.
         rounds: alternations; the first two are thrown away.
         steps: steps in a round.
+        compiled: whether our networks are compiled, before the first round.
     """
-    pictures = _pictures(model, batch)
-    loops = (textbook_step(hardware.device, model), _our_step(hardware, model, batch))
-    seconds = [[_time(loop, pictures, steps) for loop in loops] for _ in range(rounds + 2)][2:]
-    ratios = [textbook / ours for textbook, ours in seconds]
-    speeds = [batch * steps / statistics.median(column) for column in zip(*seconds, strict=True)]
-    return Comparison(speeds[0], speeds[1], statistics.median(ratios), min(ratios), max(ratios))
+    pictures = hardware.put(noise(model, batch))
+    ours = pictures.contiguous(memory_format=torch.channels_last)  # as the loader hands them out
+    textbook, own = textbook_step(hardware.device, model), our_step(hardware, plain_recipe(model, batch, compiled))
+    timed = [lambda: _time(textbook, repeat(pictures), steps), lambda: _time(own, repeat(ours), steps)]
+    return _comparison(*_alternate(timed, rounds))
 
 
-def textbook_step(device: torch.device, model: Model) -> Callable[[Tensor], float]:
-    """The tutorial's training step on uint8 pictures, written plainly."""
+def compare_loops(
+    hardware: Hardware, model: Model, batch: int, rounds: int, workers: int, compiled: bool = False
+) -> Loops:
+    """Time both loops in turn, the textbook's on JPEG files of 500 x 375, and the textbook's step beside them.
+
+    Args:
+        hardware: as for `compare`.
+        model: the shape of both pairs, of 3 channels.
+        batch: images in a step.
+        rounds: alternations; the first two are thrown away.
+        workers: processes of the textbook's DataLoader. A round is a multiple of so many steps.
+        compiled: whether our networks are compiled, before the first round.
+    """
+    steps = workers * math.ceil(3 / workers)
+    pictures, recipe = hardware.put(noise(model, batch)), plain_recipe(model, batch, compiled, ("translation",))
+    step, own = textbook_step(hardware.device, model), our_step(hardware, recipe)
+    with tempfile.TemporaryDirectory() as place:
+        files, pack = Path(place, "files", "all"), Path(place, "images.npy")
+        lay_out(None, DRAWN, files)
+        np.save(pack, noise(model, max(PACKED, batch)).permute(0, 2, 3, 1).numpy())
+        loader = Loader(np.load(pack, mmap_mode="r"), batch, 0, mirror=True, device=hardware.device)
+
+        def textbook_loop() -> float:
+            batches = _read_textbook(files.parent, model.resolution, batch, workers, 2 * steps)
+            _time(step, batches, steps)  # until all workers have delivered
+            return _time(step, batches, steps)
+
+        def our_loop() -> float:
+            with loader.prefetching():
+                return _time(own, (loader.next_batch() for _ in range(steps)), steps)
+
+        timed = [textbook_loop, our_loop, lambda: _time(step, repeat(pictures), steps)]
+        textbook, ours, bare = _alternate(timed, rounds)
+    return Loops(workers, _comparison(textbook, ours), _comparison(bare, ours))
+
+
+def textbook_step(device: torch.device, model: Model) -> Timed:
+    """The tutorial's training step, written plainly."""
     random = torch.Generator().manual_seed(0)
     generator, discriminator = Generator(model).to(device), Discriminator(model).to(device)
     initialise(generator, random)
@@ -71,8 +142,9 @@ def textbook_step(device: torch.device, model: Model) -> Callable[[Tensor], floa
     adam_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
     adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
 
-    def step(batch: Tensor) -> float:
-        real = images.to_float(batch.to(device))
+    def step(batch: Tensor) -> Tensor:
+        real = batch.to(device)
+        real = images.to_float(real) if real.dtype == torch.uint8 else real
         ones, zeros = torch.ones(len(real), device=device), torch.zeros(len(real), device=device)
         discriminator.zero_grad()
         loss_real = binary_cross_entropy_with_logits(discriminator(real), ones)
@@ -85,19 +157,37 @@ def textbook_step(device: torch.device, model: Model) -> Callable[[Tensor], floa
         loss_g = binary_cross_entropy_with_logits(discriminator(fake), ones)
         loss_g.backward()  # type: ignore[no-untyped-call]
         adam_g.step()
-        return (loss_real + loss_fake + loss_g).item()
+        return torch.tensor([loss.item() for loss in (loss_real, loss_fake, loss_g)])  # printed by the tutorial
 
     return step
 
 
+def plain_recipe(model: Model, batch: int, compiled: bool = False, operations: tuple[Augmentation, ...] = ()) -> Recipe:
+    """What a step needs to know, with every other setting at its default."""
+    return Recipe(model=model, augment=Augment(operations=operations), train=Train(batch=batch, compile=compiled))
+
+
+def our_step(hardware: Hardware, recipe: Recipe) -> Timed:
+    """Our step, on a pair drawn anew."""
+    random = torch.Generator().manual_seed(0)
+    generator, discriminator = Generator(recipe.model), Discriminator(recipe.model)
+    initialise(generator, random)
+    initialise(discriminator, random)
+    step = Step(make_players(generator, discriminator, recipe, hardware), recipe, hardware, random)
+    return lambda pictures: step(pictures, 0)
+
+
+def noise(model: Model, batch: int) -> Tensor:
+    """Pictures to compute on, uint8 [batch, C, H, W], on the host."""
+    return torch.randint(0, 256, (batch, model.channels, model.resolution, model.resolution), dtype=torch.uint8)
+
+
 def time_device(hardware: Hardware, model: Model, batches: tuple[int, int], rounds: int = 5) -> Device:
     """Fit how long a step takes on one device from the medians of two batch sizes, timed in turn."""
-    loops = [(batch, _our_step(hardware, model, batch), _pictures(model, batch)) for batch in batches]
-    seconds = [[_time(loop, pictures, 1) for _, loop, pictures in loops] for _ in range(rounds + 1)][1:]
-    few, many = (
-        (batch, statistics.median(column)) for batch, column in zip(batches, zip(*seconds, strict=True), strict=True)
-    )
-    return fit(few, many)
+    steps = [(our_step(hardware, plain_recipe(model, n)), repeat(hardware.put(noise(model, n)))) for n in batches]
+    seconds = [[_time(step, pictures, 1) for step, pictures in steps] for _ in range(rounds + 1)][1:]
+    few, many = (n * statistics.median(column) for n, column in zip(batches, zip(*seconds, strict=True), strict=True))
+    return fit((batches[0], few), (batches[1], many))
 
 
 def machine(hardware: Hardware) -> dict[str, str]:
@@ -113,30 +203,36 @@ def machine(hardware: Hardware) -> dict[str, str]:
     }
 
 
-def _our_step(hardware: Hardware, model: Model, batch: int) -> Callable[[Tensor], float]:
-    random = torch.Generator().manual_seed(0)
-    generator, discriminator = Generator(model), Discriminator(model)
-    initialise(generator, random)
-    initialise(discriminator, random)
-    recipe = Recipe(model=model, train=Train(batch=batch))
-    step = Step(make_players(generator, discriminator, recipe, hardware), recipe, hardware, random)
-    channels_last = torch.channels_last  # as the loader hands pictures out
-
-    def run(pictures: Tensor) -> float:
-        return float(step(pictures.contiguous(memory_format=channels_last), 0).sum().item())
-
-    return run
+def _read_textbook(root: Path, resolution: int, batch: int, workers: int, batches: int) -> Iterator[Tensor]:
+    """The tutorial's data: random files, decoded and cut by processes of a DataLoader, float [N, 3, H, W]."""
+    cut = [transforms.Resize(resolution), transforms.CenterCrop(resolution), transforms.ToTensor()]
+    pictures = datasets.ImageFolder(str(root), transforms.Compose([*cut, transforms.Normalize([0.5] * 3, [0.5] * 3)]))
+    chosen = RandomSampler(pictures, replacement=True, num_samples=batches * batch)
+    pinned = torch.cuda.is_available()
+    for given, _ in DataLoader(pictures, batch, sampler=chosen, num_workers=workers, pin_memory=pinned):
+        yield given
 
 
-def _pictures(model: Model, batch: int) -> Tensor:
-    return torch.randint(0, 256, (batch, model.channels, model.resolution, model.resolution), dtype=torch.uint8)
+def _alternate(timed: Sequence[Callable[[], float]], rounds: int) -> list[tuple[float, ...]]:
+    """What each tells in every round, in turn, the rounds of the warm-up left out."""
+    return list(zip(*[[one() for one in timed] for _ in range(rounds + WARM_UP)][WARM_UP:], strict=True))
 
 
-def _time(step: Callable[[Tensor], float], pictures: Tensor, steps: int) -> float:
-    begin = time.perf_counter()
+def _comparison(textbook: Sequence[float], ours: Sequence[float]) -> Comparison:
+    """Of seconds per image."""
+    ratios = [theirs / own for theirs, own in zip(textbook, ours, strict=True)]
+    slow, quick = (1 / statistics.median(seconds) for seconds in (textbook, ours))
+    return Comparison(slow, quick, statistics.median(ratios), min(ratios), max(ratios))
+
+
+def _time(step: Timed, batches: Iterator[Tensor], steps: int) -> float:
+    """Seconds per image of so many steps."""
+    count, begin = 0, time.perf_counter()
     for _ in range(steps):
-        step(pictures)
-    return time.perf_counter() - begin
+        pictures = next(batches)
+        told, count = step(pictures), count + len(pictures)
+    told.tolist()  # the device is waited for once, as at a tick
+    return (time.perf_counter() - begin) / count
 
 
 def _processor() -> tuple[str, set[str]]:

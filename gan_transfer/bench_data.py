@@ -93,8 +93,7 @@ def compare_packing(pictures: Path | None, count: int, workers: tuple[int, ...],
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "pictures", "all")
-        folder.mkdir(parents=True)
-        _lay_out(pictures, count, folder)
+        lay_out(pictures, count, folder)
         seconds: dict[int, list[tuple[float, float]]] = {number: [] for number in workers}
         for turn in range(rounds):
             for number in workers:  # in turn, so that a machine that slows down bends no ratio
@@ -161,8 +160,18 @@ def imagenet_scale(folder: Path, batches: int = 400) -> Scale:
         path.unlink(missing_ok=True)
 
 
-def _lay_out(pictures: Path | None, count: int, folder: Path) -> None:
-    """`count` files in a folder: the pictures again and again, as ImageFolder wants them."""
+def lay_out(pictures: Path | None, count: int, folder: Path) -> None:
+    """Write `count` picture files into a folder, which is made: the pictures again and again.
+
+    Args:
+        pictures: a folder or a .zip file; None draws synthetic covers, JPEG files of 500 x 375.
+        count: files to write.
+        folder: where.
+
+    Raises:
+        DataError: there are no pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     files = list(_encoded(pictures, count))
     if not files:
         raise DataError(f"'{pictures}' holds no pictures; give a folder or a .zip file with photographs")

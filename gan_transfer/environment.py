@@ -17,6 +17,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from . import __version__
 from .bench import machine
 from .data.cache import cache_dir
+from .devices import cores
 from .errors import GanTransferError
 from .files import sha256
 from .finding import Finding, Level
@@ -78,11 +79,11 @@ def _device() -> Iterator[Finding]:
     fast = hardware.multiplies_bfloat16(chosen.device)
     told = "in hardware, so runs use it" if fast else "not in this processor; runs compute in float32"
     yield Finding(OK, "bfloat16", f"{told}: {about['processor']}")
-    threads, cores = torch.get_num_threads(), _cores()
-    told = f"{threads} for {cores} processors"
-    if threads > cores:
-        yield Finding(WARN, "threads", f"{told}: they get in each other's way", f"export OMP_NUM_THREADS={cores}")
-    elif threads == 1 < cores and "OMP_NUM_THREADS" in os.environ:
+    threads, there = torch.get_num_threads(), cores()
+    told = f"{threads} for {there} processors"
+    if threads > there:
+        yield Finding(WARN, "threads", f"{told}: they get in each other's way", f"export OMP_NUM_THREADS={there}")
+    elif threads == 1 < there and "OMP_NUM_THREADS" in os.environ:
         yield Finding(WARN, "threads", f"{told}: OMP_NUM_THREADS=1 leaves the others idle", "unset OMP_NUM_THREADS")
     else:
         yield Finding(OK, "threads", told)
@@ -90,8 +91,8 @@ def _device() -> Iterator[Finding]:
 
 def _compiler() -> Finding:
     found = next((name for name in ("c++", "g++", "clang++", "cl") if shutil.which(name)), None)
-    told = f"torch.compile could ({found} is there)" if found else "torch.compile could not (no C++ compiler is there)"
-    return Finding(OK, "compile", f"not used, nothing to do; {told}")
+    told = f"{found} is there, for" if found else "no C++ compiler is there, which is needed for"
+    return Finding(OK, "compile", f"{told} train.compile = true")
 
 
 def _memory() -> Iterator[Finding]:
@@ -168,13 +169,6 @@ def _token() -> Finding:
     if get_token():
         return Finding(OK, "token", "there is one (not shown)")
     return Finding(OK, "token", f"none; only publishing and gated data need one: {LOGIN}")
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _free_memory() -> int | None:

@@ -12,6 +12,16 @@ G_PASSES, D_PASSES = 3, 8
 """Of a picture in a step. G: forward, and backward to its weights and its maps. D: two looks forward and backward to
 weights and maps, and G's look at it forward and backward to its maps alone."""
 
+ACCESSES = 5 + 8
+"""Of every number of a network's maps in a pass forward and backward, batch norm and activation taken together. Forward
+a convolution writes it, batch norm reads it twice (statistics, values) and writes it, the next convolution reads it.
+Backward its gradient is written, both are read for batch norm's sums and again for its values, the gradient is written,
+and both are read for the products.
+"""
+
+MAP_PASSES = 1, 3
+"""Forward and backward through the maps of G, and through those of D: two looks, and the one that G learns from."""
+
 FLOAT = 4  # bytes
 
 
@@ -76,6 +86,19 @@ def step_multiply_adds(model: Model) -> int:
     """Multiply-adds of a step of training per real picture, gradient penalties left out."""
     in_g, in_d = multiply_adds(model)
     return G_PASSES * in_g + D_PASSES * in_d
+
+
+def step_bytes(model: Model, width: int) -> int:
+    """Bytes that a step of training must read and write of the networks' maps per real picture, at `width` bytes each.
+
+    Weights and their gradients, which a step moves once for all pictures, are left out.
+    """
+    in_g = [layer.channels for layer in model.generator_layers[:-1]] + [int(model.channels)]
+    in_d = [layer.channels for layer in model.discriminator_layers[:-1]] + [1]
+    maps_g = sum(c * size**2 for c, size in zip(in_g, sizes_up(model.generator_layers), strict=True))
+    sizes = sizes_down(model.discriminator_layers, model.resolution)
+    maps_d = sum(c * size**2 for c, size in zip(in_d, sizes, strict=True))
+    return (MAP_PASSES[0] * maps_g + MAP_PASSES[1] * maps_d) * ACCESSES * width
 
 
 def exchanged_bytes(model: Model) -> tuple[int, int]:

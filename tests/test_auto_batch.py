@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("home")
 AUTO = TINY | {"train.auto_batch": "true", "train.kimg": "2", "train.snapshot_kimg": "1"}
 
 
-def auto_plan(settings: dict[str, str]) -> planning.Plan:
+def auto_plan(settings: dict[str, str], new: bool = False) -> planning.Plan:
     recipe, origin = load_recipe_with_origin("pretrain", "imagenet", [f"{k}={v}" for k, v in (AUTO | settings).items()])
-    return settle_batch(planning.plan(recipe, origin, Path("runs")), Path("runs"))
+    return settle_batch(planning.plan(recipe, origin, Path("runs")), Path("runs"), new)
 
 
 def test_the_measured_batch_is_a_power_of_two_that_the_pictures_fill() -> None:
@@ -44,6 +44,7 @@ def test_a_resumed_run_keeps_the_batch_that_it_began_with() -> None:
     recipe.write_text(json.dumps(told))
     plan = auto_plan({})
     assert (plan.recipe.train.batch, plan.origin["train.batch"]) == (began, "begun with")
+    assert auto_plan({}, new=True).origin["train.batch"] == "measured"
 
 
 def test_the_flag_says_auto_or_a_number(cli: Cli, tiny: list[str]) -> None:

@@ -36,8 +36,7 @@ def test_pictures_are_repeated_until_there_are_enough(tmp_path: Path) -> None:
             archive.write(path, path.name)
     for place in (folder, tmp_path / "a.zip", None):
         laid = tmp_path / f"laid {place and place.name}"
-        laid.mkdir()
-        bench_data._lay_out(place, 64, laid)
+        bench_data.lay_out(place, 64, laid)
         assert len(list(laid.iterdir())) == 64
 
 

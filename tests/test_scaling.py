@@ -11,7 +11,16 @@ from torch import nn
 
 from gan_transfer.models.dcgan import Discriminator, Generator
 from gan_transfer.recipe import Model
-from gan_transfer.scaling import Device, Network, estimate, exchanged_bytes, fit, multiply_adds, step_multiply_adds
+from gan_transfer.scaling import (
+    Device,
+    Network,
+    estimate,
+    exchanged_bytes,
+    fit,
+    multiply_adds,
+    step_bytes,
+    step_multiply_adds,
+)
 
 NETWORK = Network(bandwidth=1e9, latency=1e-5)
 
@@ -33,13 +42,26 @@ def test_multiply_adds_are_those_that_the_networks_do(model: Model) -> None:
     assert multiply_adds(model) == (counted(generator, z), counted(discriminator, picture))
 
 
+@pytest.mark.parametrize("model", [Model(), Model(resolution=28, channels=1, base_channels=16)])
+def test_the_bytes_of_a_step_are_those_of_the_maps(model: Model) -> None:
+    generator, discriminator = Generator(model).eval(), Discriminator(model).eval()
+    maps: list[int] = []
+    for network in (generator, discriminator):
+        for block in network.children():
+            block.register_forward_hook(lambda _block, _given, made: maps.append(made.numel()))
+    discriminator(generator(torch.zeros(1, 100)))
+    in_g, in_d = sum(maps[: len(list(generator.children()))]), sum(maps[len(list(generator.children())) :])
+    assert step_bytes(model, 2) == (in_g + 3 * in_d) * 13 * 2
+
+
 def test_a_step_of_the_faithful_pair_needs_eleven_times_105_million() -> None:
     assert step_multiply_adds(Model()) == pytest.approx(11 * 105e6, rel=0.02)
     assert exchanged_bytes(Model()) == (4 * 3_576_704, 4 * 2_765_568)
 
 
 def test_a_device_is_fitted_through_two_steps() -> None:
-    assert fit((10, 0.3), (30, 0.7)) == Device(pytest.approx(0.1), pytest.approx(0.02))
+    device = fit((10, 0.3), (30, 0.7))
+    assert (device.fixed, device.each) == pytest.approx((0.1, 0.02))
 
 
 def test_one_device_exchanges_nothing_and_many_pay_for_what_they_wait() -> None:

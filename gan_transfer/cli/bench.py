@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 from .for_scripts import AsJson, print_json
+
+if TYPE_CHECKING:
+    from ..bench import Comparison
 
 app = typer.Typer(help="Time this machine.")
 
@@ -20,33 +23,67 @@ def bench(
     batch: Annotated[int, typer.Option("--batch", min=2, help="Images in a step.")] = 64,
     rounds: Annotated[int, typer.Option("--rounds", min=3, help="Alternations between the two loops.")] = 9,
     norm_d: Annotated[str, typer.Option("--norm-d", help="Discriminator: batch, spectral or none.")] = "batch",
+    resolution: Annotated[int, typer.Option("--resolution", help="Pixels.")] = 64,
+    base_channels: Annotated[int, typer.Option("--base-channels", help="Width of both networks.")] = 64,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile our networks with torch.compile.")] = False,
+    loops: Annotated[bool, typer.Option("--loops/--no-loops", help="Time whole loops too, with their data.")] = True,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes of the textbook's DataLoader; 0: one for each core.")
+    ] = 0,
+    profiled: Annotated[int, typer.Option("--profile", min=0, help="Tell so many operations of our step.")] = 0,
     device: options.Device = None,
     precision: options.Precision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time a training step against the textbook DCGAN loop, alternately, on this machine."""
+    """Time training against the textbook DCGAN, alternately, on this machine, and against what it could do at best."""
     if context.invoked_subcommand:
         return
     import dataclasses
 
-    from .. import config
-    from ..bench import compare, machine
+    from .. import config, roofline
+    from ..bench import compare, compare_loops, machine
+    from ..bench_profile import where_time_goes
+    from ..devices import cores
     from ..recipe import Model, Train
     from ..training import hardware
 
-    model = config.from_dict(Model, {"norm_d": norm_d}, "--norm-d")
+    shape = {"norm_d": norm_d, "resolution": resolution, "base_channels": base_channels}
+    model = config.from_dict(Model, shape, "--norm-d, --resolution, --base-channels")
     settings = config.from_dict(Train, {"precision": precision or "auto"}, "--precision")
     chosen = hardware.choose(device or "auto", settings.precision)
-    found, about = compare(chosen, model, batch, rounds), machine(chosen)
+    about, bound = machine(chosen), roofline.measure(chosen, model)
+    found = compare(chosen, model, batch, rounds, compiled=compiled)
+    whole = compare_loops(chosen, model, batch, rounds, workers or cores(), compiled) if loops else None
+    share = found.ours / bound.img_per_sec
+    spent = where_time_goes(chosen, model, batch, compiled)[:profiled] if profiled else []
     if as_json:
-        print_json(about | dataclasses.asdict(found) | {"batch": batch, "rounds": rounds})
+        asked = shape | {"batch": batch, "rounds": rounds, "compiled": compiled}
+        bounds = dataclasses.asdict(bound) | {"img_per_sec": bound.img_per_sec, "reached": share}
+        told = {"loops": dataclasses.asdict(whole) if whole else None, "roofline": bounds, "profile": spent}
+        print_json(about | dataclasses.asdict(found) | told | asked)
         return
     for key, value in about.items():
-        print(f"{key:<10} {value}")
-    print(f"{'batch':<10} {batch}, {rounds} alternating rounds")
-    print(f"{'textbook':<10} {found.textbook:.0f} img/s (float32)")
-    print(f"{'ours':<10} {found.ours:.0f} img/s")
-    print(f"{'ratio':<10} {found.ratio:.2f} (rounds from {found.low:.2f} to {found.high:.2f})")
+        print(f"{key:<12} {value}")
+    print(f"{'networks':<12} {resolution}x{resolution} pixels, base_channels {base_channels}")
+    print(f"{'batch':<12} {batch}, {rounds} alternating rounds")
+    print(f"{'textbook':<12} {found.textbook:,.0f} img/s: its step, float32, on pictures that lie ready")
+    print(f"{'ours':<12} {found.ours:,.0f} img/s: our step{' (compiled)' if compiled else ''}")
+    print(f"{'ratio':<12} {_ratio(found)}")
+    if whole:
+        textbook, ours = whole.loop.textbook, whole.loop.ours
+        print(f"{'its loop':<12} {textbook:,.0f} img/s: files through a DataLoader of {whole.workers} workers")
+        print(f"{'our loop':<12} {ours:,.0f} img/s: pack, augmentation, moving average, statistics")
+        print(f"{'ratio':<12} {_ratio(whole.loop)}, of its bare step {_ratio(whole.step)}")
+    print(f"{'at best':<12} {bound.img_per_sec:,.0f} img/s, of which our step reaches {share:.0%}")
+    speed, width = bound.flop_per_sec / 1e9, bound.bytes_per_sec / 1e9
+    print(f"{'':<12} {bound.by_products:,.0f} by {bound.flop / 1e9:.2f} GFLOP an image at {speed:,.0f} GFLOP/s")
+    print(f"{'':<12} {bound.by_memory:,.0f} by {bound.bytes / 1e6:.1f} MB an image at {width:,.0f} GB/s")
+    for row in spent:
+        print(f"{row.share:>11.1%}  {row.name} ({row.calls:,.0f} in a step)")
+
+
+def _ratio(found: Comparison) -> str:
+    return f"{found.ratio:.2f} (rounds from {found.low:.2f} to {found.high:.2f})"
 
 
 @app.command()
