@@ -50,8 +50,8 @@ RECALIBRATION = 100
 """Batches that batch-norm statistics are taken anew over, as before every snapshot of a run."""
 
 NEXT = {
-    State.PARTIAL: "take an earlier snapshot, or train anew with a lower --dlr or with --augment",
-    State.MEMORISED: "train on more pictures, with --augment, or for fewer --kimg",
+    State.PARTIAL: "take an earlier snapshot, or train anew from a pretrained pair or with a lower --dlr",
+    State.MEMORISED: "train on more pictures, with --augment color,translation,cutout, or for fewer --kimg",
     State.UNTRAINED: "train longer, and see that --data and --crop are those of the training",
 }
 """What to do after a verdict, before looking at the pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,14 @@ class Trials:
     partitions: int = 10
 
 
+def check_count(pictures: Pictures, n: int) -> None:
+    """Raise `DataError` unless there are enough to plant in, and reals that a verdict can compare n fakes with."""
+    if 2 * pictures.count < 9 * n:
+        told = f"'{pictures.name}' has {pictures.count:,} pictures; checking n = {n} needs {math.ceil(4.5 * n):,}"
+        most = 2 * pictures.count // 9
+        raise DataError(f"{told}; {f'give -n {most}' if most >= 64 else 'give more pictures'}")
+
+
 def check_diagnostics(
     pictures: Pictures, extractor: Extractor, n: int, trials: Trials, *, seed: int = 0, cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -101,7 +110,7 @@ def check_diagnostics(
     """Plant faults in real pictures again and again and count what the verdict says.
 
     Args:
-        pictures: at least three times n.
+        pictures: at least four and a half times n.
         extractor: what sees the pictures.
         n: fakes in a verdict.
         trials: how many.
@@ -112,8 +121,7 @@ def check_diagnostics(
     Raises:
         DataError: too few pictures.
     """
-    if pictures.count < 3 * n:
-        raise DataError(f"'{pictures.name}' has {pictures.count} pictures; checking n = {n} needs at least {3 * n}")
+    check_count(pictures, n)
     bench = _Bench.make(pictures, extractor, n, cache)
     random = torch.Generator().manual_seed(seed)
     found: dict[str, list[Verdict]] = {}
@@ -188,6 +196,9 @@ class _Bench:
             left = self.planted[plants.without_modes(modes, share, random)]
             if len(left) >= n:
                 yield f"{share:.0%} of modes dropped", self.features[self._draw(random, left)]
+            else:  # some twice, which changes nothing in what is told of modes
+                twice = torch.randint(len(left), (n,), generator=random)
+                yield f"{share:.0%} of modes dropped", self.features[left[twice]]
         few = self._draw(random)[plants.few_distinct(n, n // 4, random)]
         yield "n/4 distinct, noise", self._seen(few, plants.grain, random)
         rows = self._draw(random)[plants.with_twins(n, 0.15, random)]

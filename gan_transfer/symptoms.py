@@ -23,6 +23,9 @@ D_AHEAD = (0.95, 0.05)
 G_AHEAD = 0.7
 """Mean D(G(z)) from which fakes are taken for real: what such a discriminator says teaches nothing."""
 
+PALE = 0.85
+"""Contrast of the fakes beside the reals' below which, or above whose reciprocal, it is told."""
+
 RISEN = 1.2
 """Times the best KID that counts as risen, where the errors of both do not explain it."""
 
@@ -194,10 +197,22 @@ def risen(run: Figures) -> Finding | None:
     return Finding(Level.WARN, "KID", f"KID x 1000 was best with {values}; the best snapshot is kept", run.sampled())
 
 
+def contrast(run: Figures) -> Finding | None:
+    """Fakes that are paler or harsher than the reals as a whole, which a discriminator with batch norm does not see."""
+    now = run.mean("contrast")
+    if run.recipe.get("objective.moments") or len(run.ticks) < RECENT or not (now < PALE or now > 1 / PALE):
+        return None
+    word = "paler" if now < 1 else "harsher"
+    told = f"the fakes are {word} than the reals: their contrast is {now:.2f} times the reals' over the last ticks"
+    return Finding(Level.WARN, "contrast", told, run.rerun.but({"--set objective.moments": "10"}))
+
+
 def few_pictures(run: Figures) -> Finding | None:
     """So few that D learns them by heart."""
     if run.pictures is None or run.pictures >= FEW:
         return None
+    if run.over and run.looks and run.looks[-1].get("verdict") in GOOD:
+        return Finding(Level.OK, "pictures", f"{run.pictures:,} pictures: few, but they were enough")
     told = f"{run.pictures:,} pictures: D learns so few by heart, and verdicts overlook much below {FEW}"
     source = str(run.recipe.get("data.source", ""))
     return Finding(
@@ -236,8 +251,8 @@ def disk(run: Figures) -> Finding | None:
 
 
 RULES: tuple[Callable[[Figures], Finding | None], ...] = (
-    state, damaged_checkpoints, disk, alarm, discriminator_ahead, generator_ahead, verdict, risen, few_pictures,
-    waiting, slowed,
+    state, damaged_checkpoints, disk, alarm, discriminator_ahead, generator_ahead, verdict, risen, contrast,
+    few_pictures, waiting, slowed,
 )  # fmt: skip
 """All that is looked for, the gravest first."""
 

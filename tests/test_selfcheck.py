@@ -71,7 +71,7 @@ def test_the_table_is_json_and_fits_a_terminal(
 
 
 def test_too_few_pictures_are_refused(drawn: Pictures) -> None:
-    with pytest.raises(DataError, match="'samples' has 1200 pictures; checking n = 512 needs at least 1536"):
+    with pytest.raises(DataError, match="'samples' has 1,200 pictures; checking n = 512 needs 2,304; give -n 266"):
         check_diagnostics(drawn, open_extractor("builtin"), 512, Trials())
 
 

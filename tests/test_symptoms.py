@@ -12,7 +12,7 @@ from gan_transfer.finding import Level
 from gan_transfer.rerun import Rerun
 from gan_transfer.symptoms import Figures
 
-TICK = {"img_per_sec": 200.0, "data_wait": 0.01, "d_real": 0.6, "d_fake": 0.4}
+TICK = {"img_per_sec": 200.0, "data_wait": 0.01, "d_real": 0.6, "d_fake": 0.4, "contrast": 0.95}
 RUN = Figures(
     folder="runs/00000-coverart-x",
     rerun=Rerun(("gan-transfer", "finetune", "--target", "coverart"), {"--data": "folder:x"}),
@@ -153,10 +153,31 @@ def test_a_kid_that_rose_within_its_errors_is_not_told() -> None:
     assert found(looks=looks) == []
 
 
+@pytest.mark.parametrize(("value", "word"), [(0.8, "paler"), (1.25, "harsher")])
+def test_fakes_of_another_contrast_are_told_unless_it_is_held(value: float, word: str) -> None:
+    (told,) = [
+        line.told
+        for line in symptoms.examine(dataclasses.replace(RUN, ticks=ticks(contrast=value)))
+        if line.what == "contrast"
+    ]
+    assert f"{word} than the reals: their contrast is {value:.2f} times" in told
+    assert advised(ticks=ticks(contrast=value)).endswith("--set objective.moments=10 --new")
+    assert found(ticks=ticks(contrast=value), recipe=dict(RUN.recipe) | {"objective.moments": 10.0}) == []
+    assert found(ticks=[{k: v for k, v in tick.items() if k != "contrast"} for tick in RUN.ticks]) == []
+
+
 def test_few_pictures_are_told_with_augmentation_where_there_is_none() -> None:
-    assert found(pictures=100) == [("warn", "pictures")]
-    assert advised(pictures=100) == "gan-transfer data inspect folder:x"
-    assert "--augment" in advised(pictures=100, recipe=dict(RUN.recipe) | {"augment.operations": []})
+    assert found(pictures=100, **UNFINISHED)[-1] == ("warn", "pictures")
+    narrowed = [dict(RUN.looks[0]) | {"verdict": "partial collapse"}]
+    assert found(pictures=100, looks=narrowed)[-1] == ("warn", "pictures")
+    bare = dict(RUN.recipe) | {"augment.operations": []}
+    run = dataclasses.replace(RUN, pictures=100, looks=narrowed, recipe=bare)
+    assert ["--augment" in line.todo for line in symptoms.examine(run) if line.what == "pictures"] == [True]
+
+
+def test_few_pictures_that_were_enough_are_no_fault() -> None:
+    assert found(pictures=100) == []
+    assert advised(pictures=100).startswith("gan-transfer sample")
 
 
 def test_waiting_for_pictures_is_told() -> None:

@@ -33,7 +33,8 @@ def diagnose(
     metrics: Annotated[
         str,
         typer.Option(
-            "--metrics", help="Also: kid,fid,precision,recall,density,coverage,vendi,is,classes in any choice."
+            "--metrics",
+            help="Any of kid,fid,precision,recall,density,coverage,vendi,js,missing,is,classes.",
         ),
     ] = "",
     classifier: Annotated[
@@ -65,7 +66,9 @@ def diagnose(
     Example: gan-transfer diagnose runs/00000-coverart-builtin-covers
     """
     from contextlib import ExitStack
+    from shutil import rmtree
 
+    from ..data.selection import split
     from ..data.sources import open_source
     from ..diagnosis import diagnose, recalibrated
     from ..report.live import TerminalView
@@ -83,8 +86,13 @@ def diagnose(
             stack.callback(source.close)
         if recalibrate and network:
             network = str(recalibrated(network, recalibrate))
+            stack.push(lambda fault, *_: rmtree(recalibrate) if fault else None)  # the same words can be given again
+        if past and not data and past.held_out:
+            sources[0].fetch()
+            sources[0] = split(sources[0], past.held_out)[0]
+        subject = sources[1] if network is None else network
         found = diagnose(
-            network or sources[1], sources[0], extractor=extractor, n=count, metrics=metrics, classifier=classifier,
+            subject, sources[0], extractor=extractor, n=count, metrics=metrics, classifier=classifier,
             crop=crop or (past.crop if past else "center"), resolution=resolution, most=most, seed=seed,
             device=device or "auto", view=view,
         )  # fmt: skip

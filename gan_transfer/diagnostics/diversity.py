@@ -16,6 +16,9 @@ LLOYD_ROUNDS = 10
 MOST_STRETCH = 2.0
 """`aligned` changes no scale by more than this: the specks of a dead generator must not be blown up to a cloud."""
 
+SAME = 0.01
+"""Ratio of distances below which two pictures are one and the same file, give or take rounding."""
+
 TWIN_RANK = 20
 """A near-duplicate is near by the measure of its own surroundings: its distance to the 20th nearest picture."""
 
@@ -206,6 +209,13 @@ class Repeats(NamedTuple):
     """Each near-duplicate with the picture that it repeats, the nearest first; a pair stands there once."""
     kept: Tensor
     """Indices of the others, int64 [...]: one of each group."""
+
+
+def apart(ratios: Tensor) -> Tensor:
+    """The ratios of reals without those of repeats: a data set that holds some of its pictures twice would else teach
+    that copies are what is to be expected. All of them where most are repeats."""
+    kept = ratios[ratios > SAME]
+    return kept if 2 * len(kept) >= len(ratios) else ratios
 
 
 def twin_ratios(features: Tensor) -> tuple[Tensor, Tensor]:

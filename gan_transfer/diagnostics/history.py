@@ -91,6 +91,9 @@ class Alarm:
             return f"{self.now.state}, for the second time"
         word = f"{self.now.state} again" if self.now.state is State.UNTRAINED else str(self.state)
         loss = f", Vendi score {self.now.vendi / self.best.vendi:.2f} times" if self.now.state in WELL else ""
+        if self.best.kid <= 0:  # an unbiased estimate may be, where fakes are as good as reals
+            was = f"that at {self.best.kimg:g} kimg was {self.best.kid:.3g}"
+            return f"{word}; KID x 1000 is {self.now.kid:.3g}{loss}, {was}"
         return f"{word}; KID is {self.now.kid / self.best.kid:.1f} times{loss} that at {self.best.kimg:g} kimg"
 
 
@@ -141,7 +144,9 @@ def sound(looks: Sequence[Entry]) -> bool:
 
 
 def stalled(looks: Sequence[Entry], patience: int) -> bool:
-    """Whether the best look lies `patience` looks or more behind the newest one; never while no look is fit."""
+    """Whether the best look since training began lies `patience` looks or more behind the newest one; never while no
+    look is fit."""
+    looks = [look for look in looks if look.kimg > 0]
     top = best(looks)
     return top is not None and top.fit and len(looks) - 1 - list(looks).index(top) >= patience
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .diversity import apart
+
 SURROUNDINGS = 6
 """A copy is near by the measure of its surroundings: the distance to the 6th nearest training picture. Beyond 2, so
 that the mirror image of a training picture does not hide it; of 1, 6 and 21, 6 found most copies."""
@@ -82,7 +84,7 @@ def copy_rate(fakes: Tensor, held_out: Tensor, training: Tensor, mirrored: Tenso
     """
     shown = training if mirrored is None else torch.cat([training, mirrored])
     ratios, nearest = copy_ratios(fakes, shown)
-    reals = copy_ratios(held_out, shown)[0].sort().values
+    reals = apart(copy_ratios(held_out, shown)[0]).sort().values
     rank = max(1, round(EXPECTED * len(reals)))
     copies = (ratios < reals[rank - 1]).nonzero()[:, 0]
     copies = copies[ratios[copies].argsort()]

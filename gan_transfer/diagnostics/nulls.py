@@ -17,6 +17,7 @@ from .diversity import (
     TWIN_RANK,
     Repeats,
     Space,
+    apart,
     compared,
     k_means,
     missing_modes,
@@ -288,7 +289,7 @@ def _kernel_diagonal(a: Tensor) -> Tensor:
 def _twin_threshold(pool: Tensor, size: int, random: torch.Generator) -> float:
     """The ratio of `twin_ratios` that 1 % of the reals stay below, among as many reals as there will be fakes."""
     drawn = [pool[torch.randperm(len(pool), generator=random)[:size]] for _ in range(10)]
-    return float(torch.cat([twin_ratios(reals)[0] for reals in drawn]).quantile(_TWIN_SHARE))
+    return float(apart(torch.cat([twin_ratios(reals)[0] for reals in drawn])).quantile(_TWIN_SHARE))
 
 
 def _nulls(bare: Yardstick, random: torch.Generator) -> dict[str, Null]:

@@ -20,6 +20,10 @@ SCRATCH, PLAIN = "scratch", "finetune"
 FEW_SEEDS = 3
 """Seeds below which hardly any difference can be told from none."""
 
+MANY = 4
+"""Comparisons from which on it is said that chance will show some difference: of intervals that hold the truth in 95 of
+100 cases, one in twenty does not."""
+
 
 class Run(Protocol):
     """One measured run; see `gan_transfer.study.Trial`."""
@@ -145,7 +149,10 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 def conclusion(runs: Sequence[Run]) -> list[str]:
     """What was found, a sentence or two for each comparison, and which method to take."""
-    lines = [words(made) for made in comparisons(runs)]
+    found = comparisons(runs)
+    lines = [words(made) for made in found]
+    if len(found) >= MANY and all(made.seeds > 1 for made in found):
+        lines.append(f"of {len(found)} comparisons with 95 % intervals some show a difference by chance alone")
     fewest = min((summary.seeds for summary in summarise(runs)), default=0)
     if fewest < FEW_SEEDS:
         seeds = "one seed tells" if fewest == 1 else f"{fewest} seeds tell"
@@ -181,18 +188,19 @@ def words(made: Comparison) -> str:
 
 def _quality(made: Comparison) -> str:
     if made.seeds > 1 and not made.final.excludes(1):
-        return f"no difference in the last KID ({_times(made.final)})"
+        best = f", the best one is {_times(made.best)}" if made.best.excludes(1) else ""
+        whole = f", the mean one over the run {_times(made.area)}" if made.area.excludes(1) else ""
+        return f"no difference in the last KID ({_times(made.final)}){best}{whole}"
     return f"the last KID is {_times(made.final)}, the best one {_times(made.best)}"
 
 
 def _speed(made: Comparison) -> str:
     missed = sum(kimg is None for kimg in made.reached)
     if missed:
-        return f"{made.against}'s best KID was not reached by {missed} of {made.seeds}; {_pace(made)}"
+        return f"{made.against}'s lowest KID was not reached by {missed} of {made.seeds}; {_pace(made)}"
     mine, others = (_span(values) for values in ([k for k in made.reached if k is not None], made.others))
-    return (
-        f"{made.against}'s best KID, of {others} kimg, was reached after {mine}, {made.images_share:.0%} of its images"
-    )
+    share = f", {made.images_share:.0%} of its images" if math.isfinite(made.images_share) else ""
+    return f"{made.against}'s lowest KID, of {others} kimg, was reached after {mine}{share}"
 
 
 def _pace(made: Comparison) -> str:
@@ -206,7 +214,7 @@ def _span(values: Sequence[float]) -> str:
 
 def _variety(made: Comparison) -> str:
     told = []
-    for name, interval in (("coverage", made.coverage), ("recall", made.recall)):
+    for name, interval in (("coverage", made.coverage), ("recall", made.recall), ("Vendi ratio", made.vendi_ratio)):
         same = made.seeds > 1 and not interval.excludes(0)
         told.append(f"{name} is no different" if same else f"{name} is {interval.value:+.2f}{_range(interval, '+.2f')}")
     return ", ".join(told)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 
 import torch
 from torch import Tensor
 
-from .diversity import k_means, missing_modes, nearest_center, shares, vendi
+from .diversity import k_means, missing_modes, nearest_center, shares
 from .nulls import Yardstick
 
 LOST_MODES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85)
 """Shares of the reals that are taken away, mode by mode."""
-
-NARROWING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.95)
-"""Shares by which the reals are drawn towards the centres of their modes."""
 
 MODES = 50
 """Of the planted losses, at most; found anew for each trial, so that the judge's own modes are not echoed."""
@@ -63,21 +59,6 @@ def lost_modes(yardstick: Yardstick) -> Curve:
             lost = _response(yardstick, order[round(share * len(order)) :], random) if share else whole
             found[trial, column] = lost + (1 - share) * (null - whole)
     return _curve(LOST_MODES, found, null)
-
-
-def narrowed(yardstick: Yardstick) -> Curve:
-    """The spread statistic by how far the reals are drawn towards the centres of their modes (1: onto them)."""
-    random = torch.Generator().manual_seed(yardstick.seed)
-    pool, size = yardstick.pool, yardstick.size
-    centers = k_means(pool, min(MODES, len(pool) // 4), random)
-    centers = centers[nearest_center(pool, centers)]
-    found = torch.zeros(TRIALS, 1 + len(NARROWING))
-    for trial in range(TRIALS):
-        order = torch.randperm(len(pool), generator=random)
-        fakes, reals = order[:size], order[size : 2 * size]
-        for column, share in enumerate((0.0, *NARROWING)):
-            found[trial, column] = math.log(vendi(pool[reals]) / vendi(pool[fakes].lerp(centers[fakes], share)))
-    return _curve(NARROWING, found, yardstick.nulls["spread"].mean)
 
 
 def _by_mode(yardstick: Yardstick, random: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .diversity import ball_radii
+from .diversity import Repeats, ball_radii, distinct_pictures
 from .memorisation import SURROUNDINGS, Copy, Copying, copy_rate
 from .nulls import Comparison, Yardstick, check_features, lay
 from .severity import LOST_MODES, Curve, lost_modes
@@ -53,6 +53,10 @@ NEIGHBOURS = 3
 
 LEAST_TRAINING = SURROUNDINGS
 """Training pictures that copies can be looked for among."""
+
+COUNTABLE = 0.5
+"""Loss of the Vendi score up to which it is told how many pictures are behind repeats. Beyond, most neighbours of a
+repeat are repeats too: 16 pictures, each shown 16 times, were counted as 43."""
 
 MOST_COPIES, MOSTLY_COPIES = 0.05, 0.5
 """Copy rate beyond the expected one that is memorisation, and that is so even where diversity has collapsed."""
@@ -95,7 +99,7 @@ class Judge:
         axes = self._axes(found, alpha / looks)
         copying = self._copying(fakes, repeats.kept)
         precision = _precision(fakes, yardstick.features)
-        state, reason = _judge(axes, copying, precision, alpha / looks)
+        state, reason = _judge(axes, copying, repeats, precision, alpha / looks)
         return Verdict(
             state, reason, axes, copying, repeats, 1000 * found.kid, 1000 * yardstick.nulls["kid"].critical(0.05),
             precision, len(fakes), len(yardstick.pool), alpha, looks, self._notes(axes),
@@ -205,7 +209,9 @@ def _precision(fakes: Tensor, reals: Tensor) -> float:
     return float((torch.cdist(fakes, reals[small]) <= radii[small]).any(1).double().mean())
 
 
-def _judge(axes: Sequence[Axis], copying: Copying | None, precision: float, level: float) -> tuple[State, str]:
+def _judge(
+    axes: Sequence[Axis], copying: Copying | None, repeats: Repeats, precision: float, level: float
+) -> tuple[State, str]:
     """The verdict in a word and in a sentence."""
     worst = max(axis.grade for axis in axes)
     if precision < LEAST_PRECISION:  # first: what is like no real picture is no copy of one, however near to it
@@ -215,14 +221,21 @@ def _judge(axes: Sequence[Axis], copying: Copying | None, precision: float, leve
         limit = MOSTLY_COPIES if worst is Grade.SEVERE else MOST_COPIES
         if copying.rate - copying.expected > limit:
             return State.MEMORISED, f"{copying.rate:.0%} of the pictures are copies of training pictures"
-    told = "; ".join(_told(axis) for axis in sorted(axes, key=lambda axis: -axis.grade) if axis.grade)
+    counted = all(axis.loss <= COUNTABLE for axis in axes if axis.name == "spread")
+    shown = sorted((axis for axis in axes if axis.grade), key=lambda axis: -axis.grade)
+    told = "; ".join(_told(axis, repeats if counted else None) for axis in shown)
     states = {Grade.NONE: State.HEALTHY, Grade.MILD: State.WARNING, Grade.PARTIAL: State.PARTIAL}
     return states.get(worst, State.COLLAPSED), told or "no loss of diversity was found"
 
 
-def _told(axis: Axis) -> str:
+def _told(axis: Axis, repeats: Repeats | None) -> str:
+    """One loss in words; how many pictures are behind repeats is told where they are given."""
     if axis.name == "occupancy":
         return f"looks like about {axis.loss:.0%} of the modes are missing"
     if axis.name == "spread":
         return f"the Vendi score is {1 - axis.loss:.0%} of the reals'"
-    return f"{axis.statistic:.0%} of the pictures repeat another one"
+    told = f"{axis.statistic:.0%} of the pictures repeat another one"
+    if repeats is None:
+        return told
+    behind = distinct_pictures(len(repeats.kept) + len(repeats.twins), len(repeats.kept))
+    return f"{told}, as if there were about {behind:,.0f} in all"

@@ -6,11 +6,15 @@ import math
 import random
 
 import pytest
+import torch
 
 from gan_transfer.diagnostics import verdict
+from gan_transfer.diagnostics.diversity import Repeats
 from gan_transfer.diagnostics.memorisation import Copying
 from gan_transfer.diagnostics.severity import LOST_MODES
 from gan_transfer.diagnostics.verdict import ALPHA, LIMITS, SHARES, Axis, Grade, State, holm
+
+NO_REPEATS = Repeats(0.0, [], torch.arange(512))
 
 
 def test_the_exit_codes_are_in_the_order_of_the_words() -> None:
@@ -84,8 +88,8 @@ def test_where_even_the_largest_loss_of_modes_could_go_unseen_it_is_only_a_warni
 )
 def test_a_significant_loss_is_graded_by_its_size(loss: float, state: State) -> None:
     axes = [axis("occupancy", loss), axis("spread", 0.0), axis("duplicates", 0.0)]
-    assert verdict._judge(axes, None, 1.0, ALPHA)[0] is state
-    assert verdict._judge(axes, None, 0.01, ALPHA)[0] is State.UNTRAINED
+    assert verdict._judge(axes, None, NO_REPEATS, 1.0, ALPHA)[0] is state
+    assert verdict._judge(axes, None, NO_REPEATS, 0.01, ALPHA)[0] is State.UNTRAINED
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_a_significant_loss_is_graded_by_its_size(loss: float, state: State) -> 
 )
 def test_copies_count_if_they_are_many_and_sure(rate: float, p_value: float, loss: float, state: State) -> None:
     copying = Copying(rate, 0.01, p_value, [])
-    assert verdict._judge([axis("occupancy", loss)], copying, 1.0, ALPHA)[0] is state
+    assert verdict._judge([axis("occupancy", loss)], copying, NO_REPEATS, 1.0, ALPHA)[0] is state
 
 
 def axis(name: str, loss: float) -> Axis:

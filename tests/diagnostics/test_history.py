@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gan_transfer.diagnostics.history import Entry, alarm, best, sound, stalled
+from gan_transfer.diagnostics.history import Alarm, Entry, alarm, best, sound, stalled
 from gan_transfer.diagnostics.verdict import State
 
 LETTERS = {
@@ -115,6 +115,8 @@ def test_a_difference_within_the_errors_gives_no_alarm() -> None:
 def test_the_alarm_tells_what_was_lost_in_words() -> None:
     assert str(alarm(run("u900 w300 c540"))) == "collapsed; KID is 1.8 times that at 10 kimg"
     assert str(alarm(run("u900 c700 m650 m600"))) == "memorised, for the second time"
+    now, top = run("c40")[0], run("w0")[0]
+    assert str(Alarm(now, top)) == f"collapsed; KID x 1000 is 40, that at {top.kimg:g} kimg was 0"
 
 
 def test_the_best_look_is_the_fit_one_with_the_lowest_kid() -> None:
@@ -133,3 +135,5 @@ def test_a_look_is_sound_if_it_is_fit_and_about_as_good_as_the_best() -> None:
 def test_patience_counts_the_looks_since_the_best_one_and_waits_for_the_first_fit_one() -> None:
     looks = run("u900 u950 c990 w300 w310 w305 w320")
     assert [stalled(looks[: n + 1], 2) for n in range(len(looks))] == [False, False, False, False, False, True, True]
+    improving = run("w60 w70 w68 w65")  # the first look is from before training
+    assert not any(stalled(improving[: n + 1], 2) for n in range(len(improving)))

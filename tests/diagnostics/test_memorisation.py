@@ -81,6 +81,16 @@ def test_mush_whose_neighbour_is_one_odd_training_picture_is_no_memory() -> None
     assert copy_rate(copies, features(300, 1), training).rate == 1.0
 
 
+def test_repeats_among_the_reals_hide_no_copies() -> None:
+    training, held_out = features(600, 0), features(300, 1)
+    held_out[:9] = training[:9]  # 3 % of the data set stands there twice
+    noise = 0.05 * features(100, 2)
+    found = copy_rate(training[100:200] + noise, held_out, training)
+    assert found.rate > 0.9
+    assert found.p_value < 1e-6
+    assert copy_rate(features(100, 3), held_out, training).rate < 0.1
+
+
 def test_mirrored_copies_are_named_as_such_and_are_unnoticed_without_the_mirror_images() -> None:
     training, mirrored, held_out = features(600, 0), features(600, 3), features(300, 1)
     fakes = torch.cat([mirrored[:20] + 0.01, training[20:40] + 0.01, features(60, 2)])

@@ -55,6 +55,21 @@ def test_a_difference_is_told_with_its_interval_and_none_is_told_as_none() -> No
     assert "recall is +0.30 [+0.30, +0.30]" in lines[0]
     assert "no difference in the last KID" in lines[2]
     assert "coverage is no different" in lines[2]
+    assert "Vendi ratio is no different" in lines[2]
+
+
+def test_a_run_that_was_ahead_and_ends_alike_is_told_by_its_mean() -> None:
+    plain = [made("finetune", seed, [320, 150, 100 + 5 * seed]) for seed in range(3)]
+    sooner = [made("freeze-d2", seed, [100, 100, 100 + 5 * ((seed + 1) % 3)]) for seed in range(3)]
+    (line, *_) = conclusion([*plain, *sooner])
+    assert "no difference in the last KID" in line
+    assert "the mean one over the run 0." in line
+
+
+def test_many_comparisons_come_with_a_warning_of_chance() -> None:
+    methods = [made(label, seed, [9, 5 + seed]) for label in ("scratch", "finetune", "a", "b") for seed in range(3)]
+    assert "of 5 comparisons with 95 % intervals some show a difference by chance alone" in conclusion(methods)
+    assert not any("by chance alone" in line for line in conclusion(STUDY))
 
 
 def test_plain_fine_tuning_is_recommended_where_nothing_better_was_found() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -32,6 +34,16 @@ def test_each_metric_is_that_of_its_own_function() -> None:
     assert (found["precision"], found["recall"]) == (precision, recall)
     assert (found["density"].value, found["coverage"].value, found["vendi"].value) == (density, coverage, vendi(fakes))
     assert {score.n for score in found.values()} == {200}
+
+
+def test_a_mode_that_fakes_never_show_is_missing_by_its_share() -> None:
+    kinds = torch.arange(1000) % 10
+    reals = 50 * torch.eye(10)[kinds] + 0.1 * features(1000, 1, 10)
+    fakes = (50 * torch.eye(10)[kinds] + 0.1 * features(1000, 0, 10))[kinds < 8]
+    (js, missing), floors = zip(*measure(["js", "missing"], fakes, reals, "x"), strict=True)
+    assert missing.value == pytest.approx(0.2, abs=0.12)
+    assert missing.value > 1.5 * floors[1].value
+    assert floors[0].value < js.value < math.log(2)
 
 
 def test_beside_each_stands_what_reals_get_against_other_reals() -> None:

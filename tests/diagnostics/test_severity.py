@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from mixtures import drawn, mixture
+from mixtures import mixture
 
 from gan_transfer.diagnostics import severity
 from gan_transfer.diagnostics.diversity import k_means, missing_modes, nearest_center, occupancy
 from gan_transfer.diagnostics.nulls import Yardstick, lay
-from gan_transfer.diagnostics.severity import LOST_MODES, NARROWING, Curve, lost_modes, narrowed
+from gan_transfer.diagnostics.severity import LOST_MODES, Curve, lost_modes
 
 STRAIGHT = Curve((0.0, 0.1, 0.5), (1.0, 2.0, 4.0))
 
@@ -25,11 +25,6 @@ def yardstick() -> Yardstick:
 @pytest.fixture(scope="module")
 def lost(yardstick: Yardstick) -> Curve:
     return lost_modes(yardstick)
-
-
-@pytest.fixture(scope="module")
-def narrow(yardstick: Yardstick) -> Curve:
-    return narrowed(yardstick)
 
 
 def test_a_planted_dose_is_read_back_and_between_two_a_straight_line() -> None:
@@ -50,33 +45,23 @@ def test_a_response_on_a_plateau_is_the_least_dose_that_gives_it() -> None:
     assert plateau.dose(2.1) == 0.3
 
 
-def test_a_larger_response_is_never_a_smaller_dose(lost: Curve, narrow: Curve) -> None:
-    for curve in (STRAIGHT, lost, narrow):
+def test_a_larger_response_is_never_a_smaller_dose(lost: Curve) -> None:
+    for curve in (STRAIGHT, lost):
         doses = [curve.dose(step / 50) for step in range(-10, 250)]
         assert all(0 <= less <= more for less, more in itertools.pairwise(doses))
 
 
-def test_the_curves_rise_from_the_mean_of_the_null(yardstick: Yardstick, lost: Curve, narrow: Curve) -> None:
-    assert (lost.doses, narrow.doses) == ((0.0, *LOST_MODES), (0.0, *NARROWING))
-    for name, curve in {"occupancy": lost, "spread": narrow}.items():
-        assert curve.responses[0] == pytest.approx(yardstick.nulls[name].mean, abs=1e-6)
-        assert all(less <= more for less, more in itertools.pairwise(curve.responses))
-        assert curve.responses[-1] > yardstick.nulls[name].critical(1e-6)
+def test_the_curve_rises_from_the_mean_of_the_null(yardstick: Yardstick, lost: Curve) -> None:
+    assert lost.doses == (0.0, *LOST_MODES)
+    assert lost.responses[0] == pytest.approx(yardstick.nulls["occupancy"].mean, abs=1e-6)
+    assert all(less <= more for less, more in itertools.pairwise(lost.responses))
+    assert lost.responses[-1] > yardstick.nulls["occupancy"].critical(1e-6)
 
 
 @pytest.mark.parametrize("kept", [36, 32, 26, 20, 12])
 def test_the_share_of_lost_modes_is_told_within_seven_points(yardstick: Yardstick, lost: Curve, kept: int) -> None:
     found = [lost.dose(yardstick.compare(mixture(256, seed, kept)).occupancy) for seed in range(10, 14)]
     assert sum(found) / 4 == pytest.approx(1 - kept / 40, abs=0.07)
-
-
-@pytest.mark.parametrize("factor", [0.3, 0.5, 0.7])
-def test_how_far_modes_were_narrowed_is_told_within_ten_points(
-    yardstick: Yardstick, narrow: Curve, factor: float
-) -> None:
-    features, centers = drawn(256, 10)
-    fakes = centers + factor * (features - centers)
-    assert narrow.dose(yardstick.compare(fakes).spread) == pytest.approx(1 - factor, abs=0.1)
 
 
 def test_reals_have_lost_nothing_and_the_same_reals_give_the_same_curve(yardstick: Yardstick, lost: Curve) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -41,6 +42,13 @@ def judge() -> Judge:
 def repeated(distinct: int, seed: int, sd: float = 0.1) -> Tensor:
     """So many distinct pictures, each with noise of its own whenever it is shown."""
     return mixture(distinct, seed).repeat(FAKES // distinct, 1) + noise(FAKES, seed + 1, sd)
+
+
+def test_of_very_few_pictures_no_number_is_told(judge: Judge) -> None:
+    found = judge(repeated(FAKES // 16, 20, 0.02))
+    assert found.state is State.COLLAPSED
+    assert "repeat another one" in found.reason
+    assert "as if there were" not in found.reason
 
 
 def twins(share: float, seed: int) -> Tensor:
@@ -80,7 +88,10 @@ def test_a_quarter_of_distinct_pictures_is_collapsed(judge: Judge, sd: float) ->
     found = judge(repeated(FAKES // 4, 20, sd))
     assert found.state is State.COLLAPSED
     assert found.axis("duplicates").grade is Grade.SEVERE
-    assert "of the pictures repeat another one" in found.reason
+    told = re.search(r"(\d+)% of the pictures repeat another one, as if there were about (\d+) in all", found.reason)
+    assert told, found.reason
+    # Each is shown four times over, so that with the twins found among them about as many are behind all.
+    assert FAKES // 6 <= int(told[2]) <= FAKES // 2
 
 
 def test_near_duplicates_are_an_alarm_and_are_paired(judge: Judge) -> None:
