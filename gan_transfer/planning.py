@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from . import distributed, run_folder
+from . import conflicts, distributed, run_folder
 from .data import packed
 from .data.loader import check_batch
 from .data.pack import PackSettings, find_pack, packed_bytes
@@ -110,10 +110,11 @@ def plan(recipe: Recipe, origin: dict[str, str], outdir: Path, push_to: str = ""
     shape = Generator(recipe.model), Discriminator(recipe.model)
     frozen = freeze.chosen(recipe.transfer, *shape)
     if not recipe.train.auto_batch:
-        _try(found, lambda: _check_ranks(recipe.train.batch))
+        _try(found, lambda: _check_ranks(recipe.train.batch, recipe.model))
     if distributed.rank() == 0:  # it alone writes, publishes and looks
         _try(found, lambda: run_folder.check_writable(outdir))
-        _try(found, lambda: run_folder.check_space(outdir, _run_bytes(recipe, *shape)))
+        written = run_folder.unfinished_bytes(outdir, f"{recipe.name}-{source.name}") if source else 0
+        _try(found, lambda: run_folder.check_space(outdir, max(_run_bytes(recipe, *shape) - written, 0)))
         if push_to:
             _try(found, lambda: access.check(push_to))
     if source is not None and not recipe.train.auto_batch:
@@ -209,9 +210,12 @@ def hold(plan: Plan, generator: Generator, discriminator: Discriminator) -> None
         freeze.train_only_affines(generator)
 
 
-def held_to(plan: Plan, generator: Generator, discriminator: Discriminator, begun: Begun | None) -> list[Term]:
-    """The terms of the loss that hold a run to the pair it began with."""
-    return anchors.terms(plan.recipe.anchor, generator, discriminator, begun) if begun else []
+def held_to(
+    plan: Plan, generator: Generator, discriminator: Discriminator, begun: Begun | None, rows: Sequence[BlockStart] = ()
+) -> list[Term]:
+    """The terms of the loss that hold a run to the pair it began with, in all blocks but those that were drawn."""
+    drawn = {row.block for row in rows if row.start == "re-drawn"}
+    return anchors.terms(plan.recipe.anchor, generator, discriminator, begun, drawn) if begun else []
 
 
 class Probe(NamedTuple):
@@ -232,13 +236,18 @@ def probe(plan: Plan, generator: Generator, discriminator: Discriminator, steps:
     step = Step(players, recipe, plan.hardware, torch.Generator().manual_seed(0), terms)
     count = recipe.train.batch // distributed.world_size()
     shape = (count, model.resolution, model.resolution, model.channels)
-    batch = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
+    batch = plan.hardware.put(torch.randint(0, 256, shape, dtype=torch.uint8)).permute(0, 3, 1, 2)
     seconds = []
     for number in range(steps + 2):  # two to warm up
         begin = time.perf_counter()
         step(batch, number * recipe.train.batch).tolist()  # the list waits for the device
         seconds.append(time.perf_counter() - begin)
     return Probe(recipe.train.batch / sorted(seconds[2:])[steps // 2], step.parts)
+
+
+def disk_bytes(recipe: Recipe) -> int:
+    """Disk that a run of this recipe fills."""
+    return _run_bytes(recipe, Generator(recipe.model), Discriminator(recipe.model))
 
 
 def _run_bytes(recipe: Recipe, generator: Network, discriminator: Network) -> int:
@@ -266,12 +275,15 @@ def _try(found: list[GanTransferError], check: Callable[[], T]) -> T | None:
         return None
 
 
-def _check_ranks(batch: int) -> None:
-    """Raise `RecipeError` unless each rank gets as many pictures of a batch as any other."""
+def _check_ranks(batch: int, model: Model) -> None:
+    """Raise `RecipeError` unless each rank gets as many pictures as the others, in whole stacks and groups."""
     world = distributed.world_size()
     if batch % world:
         near = max(batch // world, 1) * world
         raise RecipeError(f"a batch of {batch} cannot be shared equally by {world} processes; use --batch {near}")
+    faults = conflicts.group_faults(batch // world, model.stack, model.minibatch_std)
+    if world > 1 and faults:  # of one process the recipe has told them
+        raise RecipeError(f"each of {world} processes gets {batch // world} pictures of a batch. {faults[0]} for each")
 
 
 def _check_frozen(rows: list[BlockRow]) -> None:

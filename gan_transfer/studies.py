@@ -109,7 +109,8 @@ def command(design: Design, label: str) -> str:
     words += ["--data", design.data] if design.data else []
     words += ["--kimg", f"{design.kimg:g}", "--method", entry.method]
     words += ["--from", entry.source] if entry.source else []
-    words += [word for text in design.changes for word in ("--set", text)]
+    changes = [text for text in design.changes if text.partition("=")[0].strip() not in entry.keys]
+    words += [word for text in changes for word in ("--set", text)]
     return shlex.join(words)
 
 

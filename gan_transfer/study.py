@@ -10,17 +10,17 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import config, planning
+from . import config, planning, run_folder
 from .data.paths import slug
 from .data.sources import open_source
 from .diagnostics.curves import Point
 from .diagnostics.extractors import open_extractor
 from .diagnostics.nulls import LEAST_REALS
-from .errors import DataError, RecipeError, RunError
+from .errors import DataError, GanTransferError, RecipeError, RunError
 from .files import write_json
 from .measuring import LEAST_HELD_OUT, Measurements, Yardstick, yardstick
 from .recipe import load_recipe_with_origin
@@ -39,7 +39,7 @@ class Trial:
         label: of its entry.
         seed: its own.
         points: in order; the first is from before the first step.
-        alarm: whether the run's own looks gave the alarm, or it was not finite.
+        broken_off: whether its own looks ended it as collapsed, or it was not finite.
         img_per_sec: the middle one of its ticks; 0 where it had none.
         memory_gb: the most it held.
         folder: the run's, below the study's.
@@ -48,19 +48,19 @@ class Trial:
     label: str
     seed: int
     points: tuple[Point, ...]
-    alarm: bool
+    broken_off: bool
     img_per_sec: float
     memory_gb: float
     folder: str
 
     @property
     def collapsed(self) -> bool:
-        """Whether it ended collapsed, by its last snapshot or by its own alarm."""
-        return self.alarm or self.points[-1].verdict == "collapsed"
+        """Whether it ended collapsed: by its last snapshot, or because its own looks or a loss stopped it."""
+        return self.broken_off or self.points[-1].verdict == "collapsed"
 
 
 def entries(methods: str, sources: str = "") -> tuple[Entry, ...]:
-    """What `--methods a,b` and `--sources x,y` mean: each method from each source.
+    """What `--methods a,b` and `--sources x,y` mean: each method from each source; `scratch` has none.
 
     Raises:
         RecipeError: a method is not known, is given twice, or methods exclude each other.
@@ -71,14 +71,37 @@ def entries(methods: str, sources: str = "") -> tuple[Entry, ...]:
     pairs = [text.strip() for text in sources.split(",") if text.strip()]
     for name in names:
         resolve(name)
-    if pairs:
-        made = [Entry(p if len(names) == 1 else f"{name} from {p}", name, p) for name in names for p in pairs]
-    else:
-        made = [Entry(name, name) for name in names]
+    made = []
+    for name in names:
+        if not pairs or "transfer.source" in Entry(name, name).keys:
+            made.append(Entry(name, name))
+        else:
+            made += [Entry(p if len(names) == 1 else f"{name} from {p}", name, p) for p in pairs]
     for entry in made:
         if sum(other.folder == entry.folder for other in made) > 1:
             raise RecipeError(f"{entry.label} is asked for twice")
     return tuple(made)
+
+
+def fitting(design: Design, view: View) -> Design:
+    """The design without those of its entries that its target and its pair do not allow; says which and why.
+
+    Raises:
+        GanTransferError: something is wrong for all of them, or with the data.
+    """
+    design, kept = _settled(design), []
+    faults: list[GanTransferError] = []
+    for entry in design.entries:
+        try:
+            _planned(design, entry, 0)
+            kept.append(entry)
+        except RecipeError as fault:
+            faults.append(fault)
+    if not kept:
+        raise faults[0]
+    for told in faults:
+        view.say(f"left out: {told}")
+    return dataclasses.replace(design, entries=tuple(kept))
 
 
 def carry_out(design: Design, view: View) -> list[Trial]:
@@ -92,10 +115,15 @@ def carry_out(design: Design, view: View) -> list[Trial]:
     """
     if design.seeds < 1 or design.jobs < 1:
         raise RecipeError(f"--seeds {design.seeds} --jobs {design.jobs}: wanted at least 1 of each")
+    _check_changes(design)
     design = _settled(design)
     plans = {
         (entry.label, seed): _planned(design, entry, seed) for entry in design.entries for seed in range(design.seeds)
     }
+    _check_shapes(plans)
+    new = [plan for key, plan in plans.items() if not any(outdir_of(design, *key).glob("[0-9]*-*/"))]
+    needed = sum(planning.disk_bytes(plan.recipe) for plan in new)
+    run_folder.check_space(design.folder, needed, f"{len(new)} runs need")
     _open_folder(design, plans[design.entries[0].label, 0])
     with stop_signal() as stop:
         train(design, {key: plan.recipe for key, plan in plans.items()}, view, stop)
@@ -107,6 +135,27 @@ def carry_out(design: Design, view: View) -> list[Trial]:
             view.say(f"measuring {label}, seed {seed}")
             trials.append(_trial(design, label, seed, plan, measurements, stop))
     return trials
+
+
+def _check_changes(design: Design) -> None:
+    """Raise `RecipeError` where a setting of all runs is one that a method sets, or differs from run to run."""
+    for key in (change.partition("=")[0].strip() for change in design.changes):
+        clashing = [entry.label for entry in design.entries if key in entry.keys and key != "transfer.source"]
+        if clashing:
+            why = f"{', '.join(clashing)} sets it, so that the others would be compared with something else"
+            raise RecipeError(f"--set {key}: {why}; leave it out, or leave that method out")
+        if key == "train.auto_batch":
+            raise RecipeError(f"--set {key}: each run would measure a batch of its own; give --set train.batch=N")
+
+
+def _check_shapes(plans: Mapping[tuple[str, int], planning.Plan]) -> None:
+    """Raise `RecipeError` unless all runs draw pictures of one kind: KIDs of others cannot be compared."""
+    kinds: dict[tuple[int, int], str] = {}
+    for (label, _), plan in plans.items():
+        kinds.setdefault((plan.recipe.model.resolution, int(plan.recipe.model.channels)), label)
+    if len(kinds) > 1:
+        told = ", ".join(f"{label}: {size}x{size}, {count} channels" for (size, count), label in kinds.items())
+        raise RecipeError(f"pictures of several kinds, whose KIDs cannot be compared: {told}. Give pairs of one shape")
 
 
 def _settled(design: Design) -> Design:
@@ -129,6 +178,14 @@ def _settled(design: Design) -> Design:
 
 def _planned(design: Design, entry: Entry, seed: int) -> planning.Plan:
     """One run, checked."""
+    try:
+        return _plan_of(design, entry, seed)
+    except GanTransferError as fault:
+        lines = [f"{entry.label}: {line}" for line in str(fault).splitlines()]
+        raise type(fault)("\n".join(lines)) from None
+
+
+def _plan_of(design: Design, entry: Entry, seed: int) -> planning.Plan:
     recipe, origin = load_recipe_with_origin("finetune", design.target, overrides(design, entry, seed))
     if recipe.train.snapshot_kimg > recipe.train.kimg:
         raise RecipeError(
@@ -140,7 +197,7 @@ def _planned(design: Design, entry: Entry, seed: int) -> planning.Plan:
 def _open_folder(design: Design, plan: planning.Plan) -> None:
     """Make the study folder, or see that it was made with the same settings."""
     recipe = config.flatten(config.to_dict(plan.recipe))
-    by_method = {override.text.partition("=")[0] for entry in design.entries for override in entry.overrides}
+    by_method = {key for entry in design.entries for key in entry.keys}
     kept = {
         k: v for k, v in recipe.items() if not k.startswith("model.") and k not in {*by_method, *FREE, "train.seed"}
     }
@@ -183,9 +240,8 @@ def _trial(
         stop.check("measuring")
         points.append(point)
     speeds, memory = _ticks(folder)
-    ends = {event.get("event") for event in folder.events()}
-    alarm = bool(ends & {"collapse", "collapsed", "not finite"})
-    return Trial(label, seed, tuple(points), alarm, speeds, memory, f"runs/{name}")
+    broken_off = folder.events()[-1].get("event") != "finished"
+    return Trial(label, seed, tuple(points), broken_off, speeds, memory, f"runs/{name}")
 
 
 def _ticks(folder: RunFolder) -> tuple[float, float]:

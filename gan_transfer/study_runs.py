@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import config
 from .config import Override
+from .devices import cores
 from .errors import RunError
 from .explain import toml
 from .fakes import View as Listener
 from .recipe import Recipe
-from .run_folder import FREE, RunFolder
+from .run_folder import RunFolder
 from .signals import StopSignal
 from .text import printable
 from .transfer.methods import resolve
@@ -41,7 +42,7 @@ class View(Listener, Protocol):
         """How far each run that is under way has come."""
 
 
-HARMLESS = (*FREE, "train.checkpoint_kimg", "train.tick_kimg")
+HARMLESS = ("data.source", "data.workers", "train.device", "train.checkpoint_kimg", "train.tick_kimg")
 """Settings in which two runs may differ and still come to the same."""
 
 
@@ -64,6 +65,11 @@ class Entry:
         """What it changes in the recipe."""
         pair = [Override(f"transfer.source={toml(self.source)}", f"--sources {self.source}")] if self.source else []
         return (*resolve(self.method), *pair)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of the settings that it changes."""
+        return frozenset(override.text.partition("=")[0] for override in self.overrides)
 
     @property
     def folder(self) -> str:
@@ -124,22 +130,23 @@ def outdir_of(design: Design, label: str, seed: int) -> Path:
 
 def ended(design: Design, label: str, seed: int, recipe: Recipe) -> RunFolder | None:
     """The run of this recipe that has come to an end, if there is one; see `ENDS`."""
-    wanted = config.flatten(config.to_dict(recipe))
+    defaults = config.to_dict(Recipe())  # of settings that were not yet known when a run was trained
+    wanted = config.to_dict(recipe)
     for path in sorted(outdir_of(design, label, seed).glob("[0-9]*-*/"), reverse=True):
         folder = RunFolder(path)
-        old = config.flatten(folder.recipe() or {})
-        same = old and all(
-            old[key] == value
-            for key, value in wanted.items()
-            if key in old and key not in HARMLESS and not key.startswith("model.")
-        )
-        if (
-            same
-            and folder.events()[-1:]
-            and folder.events()[-1].get("event") in ("finished", "collapsed", "not finite")
-        ):
+        old, events = folder.recipe(), folder.events()
+        if old is None or _differing(config.completed(old, defaults), wanted):
+            continue
+        if events and events[-1].get("event") in ENDS:
             return folder
     return None
+
+
+def _differing(old: dict[str, Any], recipe: dict[str, Any]) -> set[str]:
+    """The settings in which two runs differ that may make them come to something else; what a run's file tells beside
+    its settings has no section."""
+    was, now = config.flatten(old), config.flatten(recipe)
+    return {key for key in was.keys() | now.keys() if "." in key and was.get(key) != now.get(key)} - {*HARMLESS}
 
 
 def train(design: Design, recipes: dict[tuple[str, int], Recipe], view: View, stop: StopSignal) -> None:
@@ -178,12 +185,11 @@ def _start(design: Design, label: str, seed: int) -> subprocess.Popen[bytes]:
     texts = [o.text if isinstance(o, Override) else o for o in overrides(design, entry, seed)]
     words = ["finetune", "--target", design.target, "--outdir", str(outdir)]
     words += [word for text in texts for word in ("--set", text)]
-    threads = str(max(1, len(os.sched_getaffinity(0)) // design.jobs)) if hasattr(os, "sched_getaffinity") else ""
-    environment = os.environ | ({"OMP_NUM_THREADS": threads} if design.jobs > 1 and threads else {})
+    threads = {"OMP_NUM_THREADS": str(max(1, cores() // design.jobs))} if design.jobs > 1 else {}
     with open(outdir / "out.log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", __package__, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env=environment, start_new_session=True,
+            env=os.environ | threads, start_new_session=True,
         )  # fmt: skip
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 
+from gan_transfer import planning
 from gan_transfer.errors import DataError, RecipeError, RunError
+from gan_transfer.recipe import load_recipe
 from gan_transfer.studies import Result, advise, command, compare
-from gan_transfer.study import entries, name_of
-from gan_transfer.study_runs import Design
+from gan_transfer.study import entries, fitting, name_of
+from gan_transfer.study_runs import Design, ended, outdir_of, overrides
 
 SMALL = (
     "model.resolution=16", "model.base_channels=4", "model.latent_dim=8", "train.batch=8", "train.tick_kimg=0.032",
@@ -130,6 +132,74 @@ def test_the_command_shows_a_study_and_prints_it_for_scripts(study: Result, cli:
 def test_a_study_of_other_settings_is_refused_by_name(study: Result) -> None:
     with pytest.raises(RunError, match=r"other settings: train\.kimg: 0\.064 -> 0\.128"):
         compare(dataclasses.replace(study.design, kimg=0.128), Quiet())
+
+
+def test_runs_of_other_settings_are_no_runs_of_this_study(study: Result) -> None:
+    wanted, (label, seed) = study.design, ("scratch", 0)
+    (run,) = outdir_of(wanted, label, seed).glob("0*")
+    recipe = json.loads((run / "recipe.json").read_text())
+    given = [text for text in overrides(wanted, wanted.entries[0], seed) if not isinstance(text, str)]
+    for more, same in {
+        "train.tick_kimg=0.016": True, "objective.moments=10": False, "model.norm_d=none": False,
+        "optim.lr_mult.d4=0.1": False, "diagnose.patience=2": False,
+    }.items():  # fmt: skip
+        asked = load_recipe("finetune", "coverart", [*SMALL, "train.snapshot_kimg=0.032", more, *given])
+        assert (ended(wanted, label, seed, asked) is not None) is same, more
+    assert recipe["objective"].pop("moments") == 0  # as of a version that did not know it
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    asked = load_recipe("finetune", "coverart", [*SMALL, "train.snapshot_kimg=0.032", *given])
+    assert ended(wanted, label, seed, asked) is not None
+
+
+@pytest.mark.parametrize(
+    ("methods", "change", "message"),
+    [
+        ("finetune,lecam", "objective.lecam=0.1", "--set objective.lecam: lecam sets it"),
+        ("scratch,finetune", "train.auto_batch=true", "each run would measure a batch of its own"),
+    ],
+)
+def test_settings_by_which_methods_would_differ_are_refused(
+    tmp_path: Path, methods: str, change: str, message: str
+) -> None:
+    wanted = design(tmp_path / "study", methods)
+    with pytest.raises(RecipeError, match=message):
+        compare(dataclasses.replace(wanted, changes=(*wanted.changes, change)), Quiet())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("home")
+def test_pairs_that_draw_pictures_of_another_size_are_not_compared(tmp_path: Path, pair: Path) -> None:
+    wanted = dataclasses.replace(design(tmp_path / "study", "scratch"), changes=())
+    both = dataclasses.replace(wanted, entries=entries("scratch,finetune", str(pair)))
+    assert [entry.label for entry in both.entries] == ["scratch", f"finetune from {pair}"]
+    with pytest.raises(RecipeError, match=r"pictures of several kinds.*scratch: 64x64, 3 channels.*16x16, 3 channels"):
+        compare(both, Quiet())
+
+
+def test_a_disk_that_holds_each_run_but_not_all_of_them_is_told_before_the_first(tmp_path: Path) -> None:
+    one = planning.disk_bytes(
+        load_recipe("finetune", "coverart", [*SMALL, "train.snapshot_kimg=0.032", "train.kimg=32"])
+    )
+    kimg = 0.3 * shutil.disk_usage(tmp_path).free / one * 32
+    with pytest.raises(RunError, match=r"4 runs need [\d.]+ GB for checkpoints and snapshots"):
+        compare(dataclasses.replace(design(tmp_path / "study"), seeds=2, kimg=kimg), Quiet())
+    assert not (tmp_path / "study").exists()
+
+
+def test_what_cannot_be_planned_is_told_with_the_method(tmp_path: Path) -> None:
+    wanted = dataclasses.replace(design(tmp_path / "study", "finetune,freeze-d2"), target="cifar10")
+    with pytest.raises(RecipeError, match=r"^freeze-d2: D .* cannot be frozen"):
+        compare(wanted, Quiet())
+
+
+def test_methods_that_do_not_fit_are_left_out_where_nobody_asked_for_them(tmp_path: Path) -> None:
+    wanted, view = dataclasses.replace(design(tmp_path, "finetune,freeze-d2,scratch"), target="cifar10"), Quiet()
+    assert [entry.label for entry in fitting(dataclasses.replace(wanted, changes=()), view).entries] == [
+        "finetune",
+        "scratch",
+    ]
+    (told,) = view.said
+    assert told.startswith("left out: freeze-d2: D ")
 
 
 @pytest.mark.slow

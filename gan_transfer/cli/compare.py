@@ -33,8 +33,8 @@ def compare(
     sources: Annotated[
         str, typer.Option("--sources", help="Pairs to start from, comma-separated: which suits the target?")
     ] = "",
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each method.")] = 5,
-    kimg: Annotated[float, typer.Option("--kimg", help="Length of each run.")] = 100.0,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Runs of each method: 5, or 2 with --advise.")] = None,
+    kimg: Annotated[float | None, typer.Option("--kimg", help="Longest run: 100, or 40 with --advise.")] = None,
     held_out: Annotated[
         int, typer.Option("--held-out", help="Pictures that no run sees, to measure on; 0: a third.")
     ] = 0,
@@ -58,16 +58,19 @@ def compare(
     from .. import studies
     from ..report.study_table import show_study
     from ..report.study_view import StudyView
-    from ..study import entries, name_of
+    from ..study import entries, fitting, name_of
     from ..study_runs import Design
 
     folder = outdir or Path("studies") / name_of(target, data or "")
     chosen = methods or (studies.ADVISED if advise else "finetune" if sources else "scratch,finetune")
     design = Design(
-        folder, target, data or "", entries(chosen, sources), seeds, kimg, held_out, tuple(changes or ()), extractor,
-        fakes, jobs,
+        folder, target, data or "", entries(chosen, sources),
+        (2 if advise else 5) if seeds is None else seeds, (40.0 if advise else 100.0) if kimg is None else kimg,
+        held_out, tuple(changes or ()), extractor, fakes, jobs,
     )  # fmt: skip
     with StudyView() as view:
+        if advise and not methods:
+            design = fitting(design, view)
         found = (studies.advise if advise else studies.compare)(design, view)
     if as_json:
         print_json(found.to_dict())
