@@ -14,7 +14,6 @@ from . import distributed
 from .data.loader import Loader
 from .data.pack import Pack
 from .errors import DataError, Interrupted
-from .models.dcgan import Discriminator, Generator
 from .planning import Plan, Probe, held_to, hold, networks, probe, stream
 from .policies import slow_down
 from .signals import StopSignal
@@ -23,7 +22,6 @@ from .training.loop import Hooks, Progress, Then, train
 from .training.step import Players, Step, make_players
 from .training.telemetry import Telemetry
 from .transfer import begun
-from .transfer.begun import Begun
 
 
 def follow(plan: Plan, packed: Pack, stop: StopSignal) -> None:
@@ -34,11 +32,12 @@ def follow(plan: Plan, packed: Pack, stop: StopSignal) -> None:
         TrainingError: a loss was not finite, on all ranks.
         PeerLost: rank 0 or another has gone.
     """
-    generator, discriminator, _ = networks(plan)
+    generator, discriminator, rows = networks(plan)
     hold(plan, generator, discriminator)
     players = make_players(generator, discriminator, plan.recipe, plan.hardware)
     random, poll = stream(plan.recipe.train.seed, "training"), distributed.Poll(lambda: stop.signum)
-    terms = held_to(plan, generator, discriminator, _begun(plan, generator, discriminator))
+    start = begun.agreed(begun.remember(generator, discriminator)) if plan.pair else None
+    terms = held_to(plan, generator, discriminator, start, rows)
     position = agree(players, random, plan, (0, 0))
     parts, then = rehearse_steps(plan, players).parts, Then.ROLL_BACK
     while then is Then.ROLL_BACK:
@@ -106,15 +105,6 @@ def loader(plan: Plan, packed: Pack, position: int, device: torch.device) -> Loa
         packed.images, settings.batch, settings.seed,
         mirror=mirror, position=position, rank=rank, world=world, device=device,
     )  # fmt: skip
-
-
-def _begun(plan: Plan, generator: Generator, discriminator: Discriminator) -> Begun | None:
-    """The pair that the run began with, which every rank makes for itself from the same source."""
-    if plan.pair is None:
-        return None
-    draws = stream(plan.recipe.train.seed, "fisher")
-    fisher = begun.fisher(generator, discriminator, draws) if plan.recipe.anchor.ewc else None
-    return begun.remember(generator, discriminator, fisher)
 
 
 def _session(progress: Progress, plan: Plan, poll: distributed.Poll) -> tuple[int, Then]:

@@ -42,6 +42,14 @@ class Rerun:
         new = {} if changes.keys() <= set(FREE) else {"--new": ""}
         return self._typed({**self.flags, **changes, **new})
 
+    def onward(self, network: Path, kimg: float) -> str:
+        """The command that begins another run with the same settings, so long, from a pair of this one."""
+        replaced = ("--method", "--from", "--kimg", "--set transfer.source", "--set train.kimg")
+        flags = {flag: value for flag, value in self.flags.items() if flag not in replaced}
+        if method := "+".join(part for part in self.flags.get("--method", "").split("+") if part != "scratch"):
+            flags["--method"] = method
+        return self._typed({**flags, "--from": str(network), "--kimg": f"{kimg:g}", "--new": ""})
+
     def _typed(self, flags: Mapping[str, str]) -> str:
         words = list(self.opening)
         for flag, value in flags.items():
@@ -86,7 +94,7 @@ def _value(flag: str, source: str, value: Any) -> str:
     if flag == "--method":  # one word gave several settings
         return source.removeprefix("--method ")
     if flag == "--augment":
-        return ",".join(value) or "none"
+        return ",".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -151,10 +151,21 @@ def open_run(outdir: Path, name: str, recipe: dict[str, Any], new: bool = False)
 
 def unfinished_batch(outdir: Path, name: str) -> int | None:
     """The batch size of the newest run of this name, if it is unfinished and had measured it."""
-    folders = [RunFolder(path) for _, path in sorted(_numbered(outdir)) if path.name.partition("-")[2] == name]
-    told = folders[-1].recipe() if folders and not folders[-1].finished() else None
-    settings = (told or {}).get("train", {})
+    newest = _newest_begun(outdir, name)
+    settings = {} if newest is None or newest.finished() else (newest.recipe() or {}).get("train", {})
     return int(settings["batch"]) if settings.get("auto_batch") else None
+
+
+def unfinished_bytes(outdir: Path, name: str) -> int:
+    """What the newest run of this name has written already, if it is unfinished."""
+    newest = _newest_begun(outdir, name)
+    if newest is None or newest.finished():
+        return 0
+    sizes = []
+    for path in newest.path.rglob("*"):
+        with contextlib.suppress(OSError):  # a file that was removed meanwhile
+            sizes.append(path.stat().st_size)
+    return sum(sizes)
 
 
 def check_writable(outdir: Path) -> None:
@@ -166,12 +177,12 @@ def check_writable(outdir: Path) -> None:
         raise RunError(f"--outdir {outdir}: {place} is not writable. Give another --outdir")
 
 
-def check_space(outdir: Path, needed: int) -> None:
+def check_space(outdir: Path, needed: int, runs: str = "the run needs") -> None:
     """Raise `RunError` unless the file system of `outdir` has `needed` bytes free."""
     free = shutil.disk_usage(_nearest(outdir)).free
     if free < needed:
         raise RunError(
-            f"--outdir {outdir}: the run needs {needed / 1e9:.2f} GB for checkpoints and snapshots, "
+            f"--outdir {outdir}: {runs} {needed / 1e9:.2f} GB for checkpoints and snapshots, "
             f"{free / 1e9:.2f} GB are free. Give another --outdir"
         )
 
@@ -208,33 +219,48 @@ def _to_resume(outdir: Path, name: str, recipe: dict[str, Any]) -> RunFolder | N
     Raises:
         RunError: there is none, and the newest run of this name is unfinished with another recipe.
     """
-    paths = [path for _, path in sorted(_numbered(outdir), reverse=True)]
-    folders = [RunFolder(path) for path in paths if composed(path.name).partition("-")[2] == name]
-    for folder in folders:
+    folders = _named(outdir, name)
+    begun = [folder for folder in folders if _has_begun(folder)]
+    for folder in begun:
         if not _changes(folder, recipe):
             return None if folder.finished() else folder
-    if folders and not folders[0].finished():
+    if folders and folders[0] not in begun:
+        return folders[0]
+    if begun and not begun[0].finished():
         raise RunError(
-            f"the unfinished run {folders[0].path} has another recipe: {'; '.join(_changes(folders[0], recipe))}. "
+            f"the unfinished run {begun[0].path} has another recipe: {'; '.join(_changes(begun[0], recipe))}. "
             "Give the same command to resume it, or --new to begin another"
         )
     return None
 
 
-def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
-    """In what a run's recipe differs; in nothing where the run never got as far as writing one. A setting that was not
-    yet known when the run began was as its default is.
+def _named(outdir: Path, name: str) -> list[RunFolder]:
+    """All run folders of this name, the newest first."""
+    paths = [path for _, path in sorted(_numbered(outdir), reverse=True)]
+    return [RunFolder(path) for path in paths if composed(path.name).partition("-")[2] == name]
+
+
+def _newest_begun(outdir: Path, name: str) -> RunFolder | None:
+    return next((folder for folder in _named(outdir, name) if folder.recipe() is not None), None)
+
+
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether a run got as far as writing its recipe.
 
     Raises:
         RunError: it got further, and its recipe is gone.
     """
-    old = folder.recipe()
-    if old is None and not folder.finished() and any(folder.state.glob("checkpoint-*")):
+    if folder.recipe() is not None or folder.finished():
+        return True
+    if any(folder.state.glob("checkpoint-*")):
         raise RunError(f"{folder.path / 'recipe.json'} is missing or damaged. Put it back, or begin anew with --new")
-    if old is None:
-        return []
+    return False
+
+
+def _changes(folder: RunFolder, recipe: dict[str, Any]) -> list[str]:
+    """In what a run's recipe differs. A setting that was not yet known when the run began was as its default is."""
     defaults = to_dict(Recipe())
-    before, now = completed(old, defaults), completed(recipe, defaults)
+    before, now = completed(folder.recipe() or recipe, defaults), completed(recipe, defaults)
     return [line for line in difference(before, now) if line.split(":")[0] not in FREE]
 
 

@@ -26,12 +26,14 @@ class Run:
         network: the snapshot to judge.
         data: the data source that it is trained on.
         crop: how its pictures are cut.
+        held_out: pictures of the source that it is not trained on.
         history: the looks at its generator so far.
     """
 
     network: str
     data: str
     crop: str
+    held_out: int
     history: list[dict[str, Any]]
 
 
@@ -54,7 +56,7 @@ def read_run(folder: Path, snapshot: str | None = None) -> Run:
         raise RunError(f"{folder} is no run folder: it has no recipe.json that can be read; {advice}")
     data = config.from_dict(Data, told.get("data", {}), str(folder / "recipe.json"))
     source = data.hub if data.source == "hf" else data.source
-    return Run(str(_snapshot(run, snapshot)), source, data.crop, _looks(run))
+    return Run(str(_snapshot(run, snapshot)), source, data.crop, data.held_out, _looks(run))
 
 
 def _snapshot(run: RunFolder, name: str | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,6 @@ from .errors import Interrupted, PeerLost, RunError, TrainingError
 from .followers import agree, check_same, decided, follow, loader, rehearse_steps
 from .models.dcgan import Discriminator, Generator
 from .models.lineage import lineage
-from .objectives.augment import augment
 from .planning import BlockRow, Plan, block_rows, held_to, hold, networks, stream
 from .policies import Guard, Listener, slow_down
 from .report.live import clock_text
@@ -150,7 +150,7 @@ class _Run:
         hold(self.plan, generator, discriminator)
         players = make_players(generator, discriminator, recipe, self.plan.hardware)
         self.snapshots.begun = self._remember(players, resuming)
-        self.terms = held_to(self.plan, generator, discriminator, self.snapshots.begun)
+        self.terms = held_to(self.plan, generator, discriminator, self.snapshots.begun, rows)
         position = self._restore(players) if resuming else self._begin(players, blocks)
         if stopped:
             position = self.guard.roll_back(players, self.random, self.checkpoints, self.clock)
@@ -169,10 +169,12 @@ class _Run:
             folder.event("interrupted", kimg=self.loader.position / 1000, signal=signum)
             raise Interrupted(signum, f"stopped at {self.loader.position / 1000:.2f} kimg; everything is saved")
         if self.guard.alarm:
-            raise self.guard.collapsed(self.guard.alarm)
+            fallen = self.guard.collapsed(self.guard.alarm)
+            self.snapshots.plot()
+            raise fallen
         shares = {"diagnosis_share": self.guard.share(), "checkpoint_share": self.guard.share(self.checkpoints.seconds)}
         folder.event("finished", kimg=self.loader.position / 1000, **shares)
-        if fault := self.snapshots.report():
+        if fault := self.snapshots.plot():
             self.view.say(fault)
         return folder.path
 
@@ -192,7 +194,7 @@ class _Run:
             nonlocal then
             folder = self.snapshots.write(players, seen)
             then = self.guard.look(players.ema.network, seen, folder, save)
-            self.snapshots.plot()
+            self.snapshots.plot_now_and_then()
             return then
 
         def save() -> None:
@@ -249,14 +251,14 @@ class _Run:
         if self.plan.pair is None:
             return None
         if resuming and self.folder.start.exists():
-            return begun.load(self.folder.start, begun.remember(generator, discriminator))
+            return begun.agreed(begun.load(self.folder.start, begun.remember(generator, discriminator)))
         fisher = None
         if self.plan.recipe.anchor.ewc:
             self.guard.say(f"taking the Fisher information of the generator over {begun.FISHER_LATENTS} latents")
             fisher = begun.fisher(generator, discriminator, stream(self.plan.recipe.train.seed, "fisher"))
         kept = begun.remember(generator, discriminator, fisher)
         begun.save(self.folder.start, kept)
-        return kept
+        return begun.agreed(kept)
 
     def _restore(self, players: Players) -> int:
         """Take the newest good checkpoint; return its position, the images seen."""
@@ -289,34 +291,19 @@ class _Run:
         if self.plan.recipe.train.auto_batch:
             self.guard.say(f"batch size {self.plan.recipe.train.batch}: as many as fit and pay")
         self.guard.say(f"pictures: {self.loader.describe()}")
+        self.guard.say(f"follow it: gan-transfer watch {shlex.quote(str(self.folder.path))}")
 
     def _recalibrate_frozen(self, generator: Generator, discriminator: Discriminator) -> None:
-        """Batch-norm statistics of blocks about to be frozen, on what they will see: G's samples, and for D half
-        target pictures and half samples, augmented as in training."""
-        recipe, names = self.plan.recipe, self.plan.frozen
-        if any(names):
+        """Batch-norm statistics of blocks about to be frozen, on the CPU, where the networks still are."""
+        recipe = self.plan.recipe
+        if any(self.plan.frozen):
             self.guard.say("taking the batch-norm statistics of the frozen blocks anew on the target")
-        random = stream(recipe.train.seed, "recalibration")
-        settings = recipe.train  # all pictures of a batch, whatever the ranks, on the CPU, where the networks still are
-        reals = Loader(self.packed.images, settings.batch, settings.seed, mirror=recipe.data.mirror)
-        batch, count = recipe.train.batch, recipe.transfer.recalibrate_batches
-        p = 0.0 if recipe.augment.ada_target else recipe.augment.p  # ADA's begins there
-
-        def latents() -> torch.Tensor:
-            self.stop.check("recalibrating")
-            return torch.randn(batch, recipe.model.latent_dim, generator=random)
-
-        def real() -> torch.Tensor:
-            self.stop.check("recalibrating")
-            pictures = images.to_float(reals.next_batch())
-            return augment(pictures, recipe.augment.operations, p, random)
-
-        def fake() -> torch.Tensor:
-            return augment(generator(latents()), recipe.augment.operations, p, random)
-
-        # D first: making its fakes in train mode moves G's running statistics, which are then taken anew.
-        freeze.recalibrate_blocks(discriminator, names[1], [real, fake] * (count // 2 or 1))
-        freeze.recalibrate_blocks(generator, names[0], [latents] * count)
+        reals = Loader(self.packed.images, recipe.train.batch, recipe.train.seed, mirror=recipe.data.mirror)
+        random, pair = stream(recipe.train.seed, "recalibration"), (generator, discriminator)
+        with self.stop.at_once("recalibrating"):
+            freeze.recalibrate_frozen(
+                recipe, self.plan.frozen, pair, lambda: images.to_float(reals.next_batch()), random
+            )
 
     def _tell_parts(self, parts: int) -> None:
         """Say so where memory has turned out to be too small for a batch."""

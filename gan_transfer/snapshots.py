@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from .run_folder import RunFolder
 from .training.step import Players
 from .transfer.begun import Begun
 
+STATISTICS_BATCH = 64
+"""Most latents at a time where batch-norm statistics are taken anew: what they are then does not depend on the memory
+that a larger batch would need, nor on how many processes share it."""
+
+DRAWING = 0.1
+"""Of the time that drawing curves and writing the report may take: on a GPU a snapshot may be due every second."""
+
 GRID_SEED = 1_000_003  # latents of the sample grids, the same over the whole run
 
 
@@ -40,6 +49,7 @@ class Snapshots:
     def __init__(self, plan: Plan, packed: Pack, folder: RunFolder) -> None:
         self.plan, self.packed, self.folder = plan, packed, folder
         self.begun: Begun | None = None
+        self._drawn = self._cost = -math.inf  # when curves and report were last done, and the seconds they took
         fixed = torch.Generator().manual_seed(GRID_SEED)
         self._latents = torch.randn(plan.recipe.train.grid**2, plan.recipe.model.latent_dim, generator=fixed)
 
@@ -60,7 +70,7 @@ class Snapshots:
         if not all(p.isfinite().all() for p in [*average.parameters(), *players.discriminator.parameters()]):
             raise TrainingError(f"a weight is not finite at {images_seen / 1000:.2f} kimg")
         with self.plan.hardware.autocast():
-            recalibrate(average, recipe.train.batch, recipe.ema.recalibrate_batches)
+            recalibrate(average, min(recipe.train.batch, STATISTICS_BATCH), recipe.ema.recalibrate_batches)
         label = run_folder.kimg_label(images_seen, recipe.train.snapshot_kimg, recipe.train.kimg)
         began = self._began()
         info: dict[str, Any] = {
@@ -77,18 +87,27 @@ class Snapshots:
             moved.report(self.folder, self.begun, pair, self._latents, images_seen / 1000, self.plan.extractor)
         return folder
 
-    def plot(self) -> None:
-        """Draw the curves and write the report; after the look, which belongs to them."""
+    def plot_now_and_then(self) -> None:
+        """`plot`, unless that would take more than `DRAWING` of the time; after the look, which belongs to it."""
+        if time.perf_counter() - self._drawn >= self._cost * (1 / DRAWING - 1):
+            self.plot()
+
+    def plot(self) -> str:
+        """Draw the curves and write the report; why there is no report, empty if there is one."""
+        begin = time.perf_counter()
         if len(read_stats(self.folder.stats)) > 1:
             plot_curves(self.folder.stats, self.folder.path / "curves.png", self.folder.looks(), self.folder.events())
             gc.collect()  # a figure is a circle of objects that holds megabytes; Python by itself waits for dozens
-        self.report()
+        fault = self._report()
+        self._drawn = time.perf_counter()
+        self._cost = self._drawn - begin
+        return fault
 
-    def report(self) -> str:
+    def _report(self) -> str:
         """Write the report; why that could not be, empty if it could: no run ends for it."""
         try:
             write_report(self.folder.path)
-        except (RunError, OSError) as error:
+        except (RunError, OSError, ValueError, ArithmeticError) as error:  # of odd figures or folder names
             return f"no report: {error}"
         return ""
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .books import Books, Line, number, series
-from .svg import Chart, Series
+from .svg import Chart, Point, Series
 
 Z95 = 1.96
 MARKED = ("collapse", "collapsed", "rolled back", "patience", "not finite", "resumed", "interrupted")
 """Events that are drawn as a line."""
+
+LEAST_KID, STEEP = 1.0, 30.0
+"""KID times 1000 below which all are alike good, and the ratio of the first ones to the last ones from which on an even
+axis shows nothing but the first."""
+
+
+def steep(points: Sequence[Point]) -> bool:
+    """Whether KIDs are of such different sizes that they want a logarithmic axis."""
+    values = [value for _, value in points]
+    return bool(values) and max(values) > STEEP * max(min(values), LEAST_KID)
 
 
 def charts(books: Books) -> list[Chart]:
@@ -40,8 +52,10 @@ def _of_looks(looks: list[Line], marks: list[tuple[float, str]]) -> list[Chart]:
     chance = [(value, "copies expected by chance") for value in expected]
     quality = curves(precision="precision", recall="recall", coverage="coverage")
     faults = curves(occupancy_loss="modes missing", duplicates="repeats", copy_rate="copies")
+    least, read = (LEAST_KID, "logarithmic; ") if steep(distance[0].points) else (None, "")
+    note = f"Lower is better; {read}shaded: 95 %."
     return [
-        Chart("KID", f"times 1000, by {eyes}", distance, (0,), floor, marks, "Lower is better; shaded: 95 %."),
+        Chart("KID", f"times 1000, by {eyes}", distance, (least or 0,), floor, marks, note, least),
         Chart("Precision, recall, coverage", "share", quality, (0, 1), (), marks, "Higher is better."),
         Chart("Vendi ratio", "of the reals'", curves(vendi_ratio="Vendi ratio"), (0,), [(1, "like the reals")], marks),
         Chart("Modes missing, repeats, copies", "share", faults, (0,), chance, marks, "Lower is better."),

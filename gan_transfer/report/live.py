@@ -236,8 +236,11 @@ def show_end(folder: Path) -> None:
     if (moved := folder / "metric-moved.jsonl").exists():
         console.print(moved_text(json.loads(moved.read_text(encoding="utf-8").splitlines()[-1])), markup=False)
         console.print(f"source above, target below: {folder / 'source_target.png'}", markup=False)
+    if (page := folder / "report.html").exists():
+        console.print(f"report: {page}", markup=False)
+    kept = folder / "best" if (folder / "best").is_dir() else folder
     console.print(
-        f"next: gan-transfer sample --network {shlex.quote(str(folder))} --seeds 0-63 --grid 8x8 --output out",
+        f"next: gan-transfer sample --network {shlex.quote(str(kept))} --seeds 0-63 --grid 8x8 --output out",
         markup=False,
     )
     print(folder)

@@ -7,6 +7,8 @@ extend `templates/base.html`, take what they like from `templates/blocks.html`, 
 from __future__ import annotations
 
 import base64
+import contextlib
+import dataclasses
 import hashlib
 import math
 import time
@@ -39,6 +41,16 @@ LOOK = {
     "coverage": "coverage",
 }  # fmt: skip
 """Columns of the table of looks."""
+MOVED = {
+    "generator": "weights of G, relative change", "discriminator": "weights of D, relative change",
+    "pixels": "pictures of the same latents, mean difference (black to white is 1)",
+    "pixels_apart": "for comparison, of two latents of the source",
+    "features": "features of the same latents, cosine distance", "extractor": "features by",
+}  # fmt: skip
+"""Figures of how far a pair has moved."""
+MOST_EVENTS = 100
+LONG_SEC, SILENT_TICKS = 300.0, 20
+"""A run that has told nothing for so long, and as long as so many ticks take, is taken to be trained no more."""
 
 
 def write_report(folder: Path, reals: bool = True) -> Path:
@@ -87,18 +99,34 @@ def live_values(folder: Path) -> dict[str, Any]:
     books = read_books(folder)
     last = books.ticks[-1] if books.ticks else {}
     speed, left = number(last.get("img_per_sec")), number(last.get("eta_sec"))
-    ended = bool(books.events_named("finished"))
+    ended, told, age = bool(books.events_named("finished")), words.headline(books), _age(books)
+    silent = not ended and age is not None and age > _patience(books)
+    if silent and age is not None:
+        told = dataclasses.replace(told, standing=f"{told.standing}; nothing new for {clock_text(age)}")
     return {
         "name": books.folder.resolve().name,
-        "told": words.headline(books),
+        "told": told,
         "tiles": [
             ("img/s", svg.short(speed) if speed is not None else "–"),
-            ("ETA", clock_text(left) if left is not None and not ended else "–"),
+            ("ETA", clock_text(left) if left is not None and not (ended or silent) else "–"),
             *((label, _cell(last.get(key))) for key, label in FIGURES.items()),
         ],
         "drawn": [(chart, svg.draw(chart)) for chart in charts(books)],
         "newest": books.frames[-1] if books.frames else None,
     }
+
+
+def _age(books: Books) -> float | None:
+    """Seconds since the run has last told anything."""
+    times = [number(line.get("time")) for line in (*books.ticks[-1:], *books.looks[-1:], *books.events[-1:])]
+    known = [when for when in times if when is not None]
+    return max(time.time() - max(known), 0.0) if known else None
+
+
+def _patience(books: Books) -> float:
+    """Seconds without news after which a run is taken to have been killed: a look or a pack can take minutes."""
+    times = [when for line in books.ticks[-2:] if (when := number(line.get("time"))) is not None]
+    return max(LONG_SEC, SILENT_TICKS * (times[-1] - times[0]) if times else 0.0)
 
 
 def _hash(text: str) -> str:
@@ -113,8 +141,9 @@ def _values(books: Books, reals: bool) -> dict[str, Any]:
         "frames": _frames(books.frames),
         "reals": embed(books.folder / "reals.png") if reals else "",
         "strip": embed(books.folder / "source_target.png"),
-        "moved": _facts(books.moved),
+        "moved": _moved(books.moved),
         "drawn": [(chart, svg.draw(chart)) for chart in charts(books)],
+        "events": [_event(event) for event in books.events if event.get("event") != "started"][-MOST_EVENTS:],
         "occupied": _occupied(books.looks),
         "look_columns": list(LOOK.values()),
         "looks": [[_cell(look.get(key)) for key in LOOK] for look in books.looks[-MOST_LOOKS:]],
@@ -171,11 +200,32 @@ def _nearest(books: Books, reals: bool) -> dict[str, Any] | None:
     else:
         return None
     copies = sum(bool(row.get("copy")) for row in rows if isinstance(row, dict))
-    seen = f"At {svg.short(look['kimg'])} kimg {copies} of these {len(rows)} fakes are called copies."
+    seen = f"At {svg.short(look['kimg'])} kimg {copies} of these {len(rows)} fakes are called copies{_by_chance(look)}."
     shown = "Below each fake: the training picture that it comes nearest to." if reals else "Real pictures left out."
     cells = [[_cell(row.get(key)) for key in ("fake", "row", "ratio", "copy")] for row in rows if isinstance(row, dict)]
     alt = "Fakes above the training pictures nearest to them" if reals else "Fakes that come nearest to real pictures"
     return {"words": f"{seen} {shown}", "uri": uri, "rows": cells, "alt": alt}
+
+
+def _by_chance(look: Line) -> str:
+    """Set beside the copies: how often real pictures would be called so."""
+    rate, expected = number(look.get("copy_rate")), number(look.get("copy_expected"))
+    if rate is None or expected is None:
+        return ""
+    return f" ({rate:.1%} of all; of real pictures that nobody copied it would be {expected:.1%})"
+
+
+def _moved(line: Line) -> list[list[str]]:
+    """How far the pair is from its source, the whole first and then block by block."""
+    whole = [[label, _cell(line[key])] for key, label in MOVED.items() if key in line]
+    return whole + [[f"weights of {name}, relative change", _cell(to)] for name, to in section(line, "blocks").items()]
+
+
+def _event(event: Line) -> list[str]:
+    """What happened, when, and what is known of it."""
+    told = {key: value for key, value in event.items() if key not in ("event", "time", "kimg")}
+    known = "; ".join(f"{key} {value}" for key, value in _facts(told))
+    return [_cell(event.get("kimg")), _date(number(event.get("time"))), str(event.get("event", "–")), known or "–"]
 
 
 def _layer(row: Line) -> list[str]:
@@ -194,8 +244,7 @@ def _recipe(books: Books) -> list[list[str]]:
 def _environment(books: Books) -> list[list[str]]:
     started = next(iter(books.events_named("started")), {})
     told = {key: value for key, value in started.items() if key not in ("event", "time")}
-    when = number(started.get("time"))
-    began = [["begun", time.strftime("%Y-%m-%d %H:%M", time.localtime(when))]] if when else []
+    began = [["begun", _date(number(started.get("time")))]] if "time" in started else []
     resumed = len(books.events_named("resumed"))
     return [*began, *_facts(told), *([["resumed", f"{resumed} times"]] if resumed else [])]
 
@@ -203,6 +252,12 @@ def _environment(books: Books) -> list[list[str]]:
 def _facts(table: Line) -> list[list[str]]:
     """A nested table as rows of text."""
     return [[key, _cell(value)] for key, value in flatten(table).items()][:MOST_FACTS]
+
+
+def _date(when: float | None) -> str:
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # no time that a calendar knows
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) if when is not None else "–"
+    return "–"
 
 
 def _cell(value: Any) -> str:

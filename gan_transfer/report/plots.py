@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic
+from .curves import LEAST_KID, steep
 
 MOST_POINTS = 2000  # in a curve; more are thinned
 MARKED = ("collapse", "collapsed", "rolled back", "patience")
@@ -62,14 +63,20 @@ def _plot_looks(axes: Any, looks: Lines) -> None:
     """KID, and on the right the Vendi ratio."""
     kimg = [line["kimg"] for line in looks]
     extractor = looks[-1]["extractor"]
-    (low,) = axes.plot(kimg, [line["kid_x1000"] for line in looks], "o-", markersize=3, linewidth=1)
+    kids = [line["kid_x1000"] for line in looks]
+    wide = steep(list(zip(kimg, kids, strict=True)))
+    kids = [max(kid, LEAST_KID) for kid in kids] if wide else kids
+    (low,) = axes.plot(kimg, kids, "o-", markersize=3, linewidth=1)
     low.set_label("KID x 1000, left")
     axes.set(ylabel=f"KID x 1000 ({extractor})")
     right = axes.twinx()
     right.plot(kimg, [line["vendi_ratio"] for line in looks], "s-", color="tab:orange", markersize=3, linewidth=1)
     right.set_ylabel("Vendi ratio")
-    for side in (axes, right):
+    for side in (right,) if wide else (axes, right):
         side.set_ylim(bottom=min(0, side.get_ylim()[0]))
+    if wide:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     axes.plot(
         [], [], "s-", color="tab:orange", markersize=3, linewidth=1, label="Vendi score of the fakes / the reals, right"
     )

@@ -67,6 +67,7 @@ def plot_study(runs: Sequence[Run], destination: Path, title: str) -> None:
         axes.set(ylabel=told)
         axes.grid(alpha=0.3)
     panels[0].set(title=title, yscale="symlog")  # a KID near its floor may be negative
+    panels[0].yaxis.set_major_formatter("{x:g}")
     panels[0].set_ylim(bottom=min(0.0, *(point.kid for run in runs for point in run.points)))
     panels[0].legend(loc="upper right")
     panels[-1].set_xlabel("kimg (thousands of real images shown)")

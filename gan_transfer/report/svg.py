@@ -49,6 +49,7 @@ class Chart:
         levels: (value, label) of lines across, such as what reals get.
         marks: (kimg, label) of lines from top to bottom, such as rollbacks.
         note: how to read it.
+        least: of a logarithmic axis, the value at its foot, where smaller ones lie too; None for an even axis.
     """
 
     title: str
@@ -58,16 +59,18 @@ class Chart:
     levels: Sequence[tuple[float, str]] = ()
     marks: Sequence[tuple[float, str]] = ()
     note: str = ""
+    least: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """Maps values to places in the picture."""
+    """Maps values to places in the picture; `low_y` and `high_y` are logarithms where there is a `least`."""
 
     low_x: float
     high_x: float
     low_y: float
     high_y: float
+    least: float | None = None
 
     def x(self, value: float) -> float:
         """From the left, in units of the picture."""
@@ -76,7 +79,7 @@ class Plane:
 
     def y(self, value: float) -> float:
         """From the top."""
-        share = (value - self.low_y) / (self.high_y - self.low_y)
+        share = (scaled(value, self.least) - self.low_y) / (self.high_y - self.low_y)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def holds(self, kimg: float) -> bool:
@@ -91,10 +94,10 @@ def draw(chart: Chart) -> Markup:
     parts = [
         Markup(
             '<svg class="chart" viewBox="0 0 {} {}" role="img" tabindex="0" aria-label="{}" data-range="{} {} {} {}" '
-            'data-box="{} {} {} {}">'
+            'data-box="{} {} {} {}" data-least="{}">'
         ).format(
             WIDTH, HEIGHT, _summary(chart), low, high, plane.low_y, plane.high_y,
-            LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM,
+            LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM, chart.least or "",
         ),
         _axes(plane),
         *(_level(plane, value, label) for value, label in chart.levels),
@@ -137,6 +140,19 @@ def bars(counts: Sequence[int], expected: Sequence[float], chance: Sequence[floa
     return Markup("").join([head, *parts, Markup("</svg>")])
 
 
+def scaled(value: float, least: float | None) -> float:
+    """The value on an even axis, its logarithm on one that has a `least`."""
+    return value if least is None else math.log10(max(value, least))
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Round numbers between two logarithms: 1, 2 and 5 times the powers of ten, or these alone where they are many."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    shown = [value for value in found if low <= math.log10(value) <= high]
+    return shown if len(shown) <= 6 else [value for value in shown if math.log10(value).is_integer()]
+
+
 def nice(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from low to high, at most about `most`."""
     rough = max(high - low, 1e-9) / most
@@ -155,12 +171,14 @@ def _plane(chart: Chart) -> Plane:
     points = [point for series in chart.series for point in series.points]
     clock = [kimg for kimg, _ in points] or [0.0]
     spread = [value + sign * more for series in chart.series for value, more, sign in _edges(series)]
-    values = [value for _, value in points] + spread + list(chart.bounds) + [value for value, _ in chart.levels]
+    told = [value for _, value in points] + spread + [value for value, _ in chart.levels]
+    bounds = [scaled(value, chart.least) for value in chart.bounds]
+    values = [scaled(value, chart.least) for value in told] + bounds
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = (high - low) * 0.04 or 0.5
-    low = low if low in chart.bounds else low - room
-    high = high if high in chart.bounds else high + room
-    return Plane(min(clock), max(max(clock), min(clock) + 1e-6), low, high)
+    low = low if low in bounds else low - room
+    high = high if high in bounds else high + room
+    return Plane(min(clock), max(max(clock), min(clock) + 1e-6), low, high, chart.least)
 
 
 def _edges(series: Series) -> list[tuple[float, float, int]]:
@@ -178,7 +196,8 @@ def _axes(plane: Plane) -> Markup:
     ]
     middle = (LEFT + WIDTH - RIGHT) / 2
     unit = Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">kimg</text>').format(middle, HEIGHT - 6)
-    return Markup("").join([_rows_of(plane, nice(plane.low_y, plane.high_y)), *labels, unit])
+    rows = nice(plane.low_y, plane.high_y) if plane.least is None else decades(plane.low_y, plane.high_y)
+    return Markup("").join([_rows_of(plane, rows), *labels, unit])
 
 
 def _rows_of(plane: Plane, values: Sequence[float]) -> Markup:

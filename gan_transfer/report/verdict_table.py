@@ -127,9 +127,14 @@ def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def best_look(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The look with the lowest KID among those that are fit."""
-    fit = [row for row in rows if row.get("verdict") not in BAD and isinstance(row.get("kid_x1000"), (int, float))]
-    return min(fit, key=lambda row: float(row["kid_x1000"]), default=None)
+    """The look that is in `best/`: of those since training began by the newest extractor, the fit one of least KID;
+    while there is none, such an untrained one."""
+    eyes = rows[-1].get("extractor") if rows else None
+    seen = [row for row in rows if row.get("kimg") and row.get("extractor") == eyes]
+    seen = [row for row in seen if isinstance(row.get("kid_x1000"), (int, float))]
+    fit = [row for row in seen if row.get("verdict") not in BAD]
+    young = [row for row in seen if row.get("verdict") == State.UNTRAINED]
+    return min(fit or young, key=lambda row: float(row["kid_x1000"]), default=None)
 
 
 def _table(*columns: str) -> Table:

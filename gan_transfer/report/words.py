@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.verdict_words import State
-from ..explain import toml
-from .books import Books, number, section
+from ..rerun import read_rerun
+from .books import Books, number
 from .svg import short
 
 ENDS = {
@@ -29,10 +29,10 @@ MEANING = {
 ADVICE = {
     State.HEALTHY: "Look at samples; if you like them, publish the pair.",
     State.WARNING: "Look at samples; if the variety is enough, publish the pair.",
-    State.PARTIAL: "Take the best snapshot, or train anew with a lower --dlr or with --augment.",
-    State.COLLAPSED: "Take the best snapshot, or train anew with a lower --dlr or with --augment.",
-    State.MEMORISED: "Train on more pictures, with --augment, or for fewer --kimg.",
-    State.UNTRAINED: "Train longer, and see that --data and --crop are those you meant.",
+    State.PARTIAL: "Take the best snapshot; where that is the newest and the KID still falls, train longer.",
+    State.COLLAPSED: "Take the best snapshot, or train anew from a pretrained pair or with a lower --dlr.",
+    State.MEMORISED: "Train on more pictures, with --augment color,translation,cutout, or for fewer --kimg.",
+    State.UNTRAINED: "Train longer, and see that --data and its crop (--set data.crop=NAME) are those you meant.",
 }
 
 
@@ -94,36 +94,18 @@ def standing(books: Books) -> str:
 def commands(books: Books) -> list[Command]:
     """How to make the run again, go on with it, and use it."""
     where = shlex.quote(str(books.folder))
-    network = shlex.quote(str(books.folder / "best")) if books.best else where
-    again, grown = reproduce(books), short(2 * books.total_kimg) if books.total_kimg else "100"
-    parent = f" --outdir {shlex.quote(str(books.folder.parent))}"
-    data = str(section(books.recipe, "data").get("source", "")) or "builtin:covers"
-    kind = _kind(books)[0]
-    target = f"--target {shlex.quote(_target(books))}" if kind == "finetune" else shlex.quote(_target(books))
-    onward = f"gan-transfer {kind} {target} --data {shlex.quote(data)} --from {network} --kimg {grown}"
+    kept = books.folder / "best" if books.best else books.folder
+    network = shlex.quote(str(kept))
+    rerun = read_rerun({"name": "coverart"} | books.recipe, _texts(books.origin), books.folder.parent)
+    onward = rerun.onward(kept, 2 * (books.total_kimg or books.kimg or 50))
     finished = bool(books.events_named("finished"))
     return [
-        Command("Make it again from the beginning", f"{again}{parent} --new"),
-        Command("Go on from its best snapshot" if finished else "Resume it", onward if finished else again + parent),
+        Command("Make it again from the beginning", f"{rerun} --new"),
+        Command("Go on from its best snapshot" if finished else "Resume it", onward if finished else str(rerun)),
         Command("Draw samples", f"gan-transfer sample --network {network} --seeds 0-63 --grid 8x8 --output out"),
         Command("Judge its newest snapshot", f"gan-transfer diagnose {where}"),
-        Command("Publish it", f"gan-transfer publish {where} --repo ORG/NAME"),
+        Command("Publish it", f"gan-transfer publish {network} --repo ORG/NAME"),
     ]
-
-
-def reproduce(books: Books) -> str:
-    """The command that a run was begun with, as far as its books tell: with every setting that was typed."""
-    kind, target = _kind(books)[0], shlex.quote(_target(books))
-    words = [f"--target {target}" if kind == "finetune" else target]
-    values = _flat(books.recipe)
-    for key, origin in books.origin.items():
-        text = str(origin)
-        if text.startswith("--"):
-            flag, _, value = text.partition(" ")
-            words.append(f"{flag} {shlex.quote(value)}" if value else flag)
-        elif text != "default" and not text.startswith("the pair ") and not text.endswith(".toml") and key in values:
-            words.append(f"--set {shlex.quote(f'{key}={toml(values[key])}')}")
-    return " ".join(["gan-transfer", kind, *dict.fromkeys(words)])
 
 
 def origin_in_words(origin: str) -> str:
@@ -131,27 +113,8 @@ def origin_in_words(origin: str) -> str:
     return f"recipe {Path(origin).name}" if origin.endswith(".toml") else origin
 
 
-def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
-    tables = {key: value for key, value in recipe.items() if isinstance(value, dict)}
-    return {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()} | recipe
-
-
-def _files(books: Books) -> list[Path]:
-    return [Path(text) for text in dict.fromkeys(map(str, books.origin.values())) if text.endswith(".toml")]
-
-
-def _kind(books: Books) -> tuple[str, bool]:
-    """`pretrain` or `finetune`, and whether the recipe's files say so."""
-    kinds = [path.parent.name for path in _files(books) if path.parent.name in ("pretrain", "finetune")]
-    return (kinds[0], True) if kinds else ("finetune", False)
-
-
-def _target(books: Books) -> str:
-    """The recipe's name, or its file where it is none of those that are shipped."""
-    name = str(books.recipe.get("name", "coverart"))
-    own = next((path for path in _files(books) if path.stem == name), None)
-    shipped = own is None or own.parent.name in ("pretrain", "finetune")
-    return name if shipped else str(own)
+def _texts(table: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in table.items()}
 
 
 def _best(books: Books) -> str:

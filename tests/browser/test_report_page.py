@@ -14,7 +14,7 @@ from PIL import Image
 from gan_transfer.report.page import write_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Dialog, Page
 
 pytestmark = pytest.mark.browser
 
@@ -125,6 +125,18 @@ def test_the_contrast_is_really_measured(page: Page) -> None:
     assert page.evaluate(CONTRAST) == ["P pale 2.85"]
 
 
+def test_figures_are_read_back_from_a_logarithmic_axis(page: Page, run: Path) -> None:
+    kids = {0.0: 2000.0, 10.0: 100.0, 20.0: 5.0}
+    lines = [look(kimg, kid_x1000=kid, kid_error=0.1) for kimg, kid in kids.items()]
+    (run / "metric-panel.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page.goto(write_report(run).as_uri())
+    figure = page.locator("figure", has=page.get_by_role("heading", name="KID"))
+    figure.locator("svg.chart").press("ArrowRight")
+    told = figure.locator(".readout").inner_text()
+    assert told.startswith("at 20 kimg: KID x 1000 ")
+    assert float(told.rsplit(" ", 1)[1]) == pytest.approx(5, rel=0.02)
+
+
 def test_the_tab_key_reaches_slider_curves_and_commands_and_every_picture_is_described(page: Page, run: Path) -> None:
     page.goto(write_report(run).as_uri())
     reached = set()
@@ -145,7 +157,12 @@ def test_no_script_from_data_runs_and_the_policy_blocks_one_that_gets_in(
     page: Page, tmp_path: Path, complaints: list[str]
 ) -> None:
     ran: list[str] = []
-    page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        ran.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     written = write_report(write_run(tmp_path / "a'b\"c<b>&", reason=HOSTILE, name=HOSTILE))
     page.goto(written.as_uri())
     assert HOSTILE in page.locator(".reason").inner_text()

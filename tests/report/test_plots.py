@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -41,12 +42,17 @@ def looks(*kids: float) -> list[dict[str, object]]:
 
 def test_looks_get_a_panel_of_their_own_and_events_a_line_each(tmp_path: Path) -> None:
     stats = write_stats(tmp_path / "stats.jsonl", 30)
-    events = [{"event": "started"}, {"event": "rolled back", "kimg": 12.0}, {"event": "rolled back", "kimg": 14.0}]
-    for name, told in {
+    events: list[dict[str, Any]] = [
+        {"event": "started"},
+        {"event": "rolled back", "kimg": 12.0},
+        {"event": "rolled back", "kimg": 14.0},
+    ]
+    tables: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
         "plain": ([], []),
         "looks": (looks(900, 400, -0.1), []),
         "all": (looks(900, 400), events),
-    }.items():
+    }
+    for name, told in tables.items():
         plot_curves(stats, tmp_path / f"{name}.png", *told)
     for name, height in {"plain": 600, "looks": 900, "all": 900}.items():
         with Image.open(tmp_path / f"{name}.png") as picture:

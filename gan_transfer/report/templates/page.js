@@ -23,7 +23,8 @@ function tell(svg, x) {
     if (!points.length) continue;
     const near = points.reduce((a, b) => Math.abs(b.x - place) < Math.abs(a.x - place) ? b : a);
     if (kimg === null) kimg = lowX + (near.x - left) / (right - left) * (highX - lowX);
-    const value = lowY + (bottom - near.y) / (bottom - top) * (highY - lowY);
+    const even = lowY + (bottom - near.y) / (bottom - top) * (highY - lowY);
+    const value = svg.dataset.least ? 10 ** even : even;
     told.push(line.dataset.label + " " + short(value));
   }
   if (kimg === null) return;
