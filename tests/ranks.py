@@ -6,23 +6,27 @@ Every rank trains the runs of `CASES` with the others, then takes some steps who
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import reading
+import spoilt
 import torch
 from conftest import TINY
 from torch import nn
 
-from gan_transfer import cli, distributed
+from gan_transfer import cli, distributed, followers, monitor, runs
 from gan_transfer.errors import DataError
 from gan_transfer.models.batch_norm import running_statistics
 from gan_transfer.models.dcgan import Discriminator, Generator, initialise
+from gan_transfer.models.weights import Pair, save_pair
 from gan_transfer.recipe import Recipe, load_recipe
 from gan_transfer.training.hardware import choose
 from gan_transfer.training.step import Players, Step, make_players
 
+PAIR = "pair"  # the folder of the pair that a case begins with
 CASES: dict[str, dict[str, str]] = {
     "no norm in D": {
         "model.norm_d": "none",
@@ -36,14 +40,25 @@ CASES: dict[str, dict[str, str]] = {
         "train.kimg": "0.096",
     },
     "batch norm in both": {"train.sync_bn": "true", "train.kimg": "0.064"},
+    "held to a source of which blocks are frozen": {
+        "train.sync_bn": "true",
+        "train.kimg": "0.064",
+        "transfer.source": PAIR,
+        "transfer.freeze_d_image": "2",
+        "anchor.ewc": "50",
+        "anchor.l2_sp": "50",
+    },
 }
 """Runs whose outcome does not depend on the number of processes."""
 
 
 def train_all(folder: Path) -> None:
     """Train every case in a folder of its own."""
+    recipe = load_recipe("pretrain", "imagenet", [f"{key}={value}" for key, value in TINY.items()])
+    save_pair(folder / PAIR, Pair(*pair(recipe, without_norms=False), {"kimg": 0.0}))
     for name, settings in CASES.items():
-        reading.train("imagenet", settings, str(folder / name))
+        given = {key: str(folder / PAIR) if value == PAIR else value for key, value in settings.items()}
+        reading.train("imagenet", given, str(folder / name))
 
 
 def steps(
@@ -54,11 +69,12 @@ def steps(
     players = make_players(*pair(recipe, without_norms), recipe, choose("cpu", "float32"))
     random = torch.Generator().manual_seed(5)
     step = Step(players, recipe, choose("cpu", "float32"), torch.Generator().manual_seed(6))
-    step.parts, told = parts, []
+    step.parts = parts
+    tables = []
     for number in range(count):
         batch = torch.randint(0, 256, (recipe.train.batch, 3, 16, 16), dtype=torch.uint8, generator=random)
-        told.append(step(distributed.share().rows(batch), number * recipe.train.batch))
-    told = torch.stack(told)
+        tables.append(step(distributed.share().rows(batch), number * recipe.train.batch))
+    told = torch.stack(tables)
     distributed.average([told])
     return players, told
 
@@ -108,7 +124,7 @@ def outcomes() -> dict[str, Any]:
 
 def fail() -> None:
     """Rank 1 has a fault while rank 0 waits for it, as the command line tells it."""
-    cli.app = wait_or_fail
+    cli.app = wait_or_fail  # type: ignore[assignment]
     cli.main()
 
 
@@ -119,9 +135,24 @@ def wait_or_fail(standalone_mode: bool) -> None:
         distributed.wait()
 
 
+def roll_back(folder: Path) -> None:
+    """Train, in a run that is spoilt from its fifth step on until its learning rates are halved."""
+
+    class Spoilt(spoilt.SpoilingStep):
+        span, below_rate = range(128, 10**9), 6e-7
+
+    runs.Step = followers.Step = Spoilt  # type: ignore[misc,attr-defined]
+    monitor.SHARE = math.inf
+    with distributed.together():
+        settings = json.loads((folder / "settings.json").read_text())
+        spoilt.train(settings | {"diagnose.on_collapse": "rollback"}, str(folder / "runs"))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "fault":
         fail()
+    if sys.argv[1] == "roll back":
+        sys.exit(roll_back(Path(sys.argv[2])))
     target = Path(sys.argv[1])
     with distributed.together():
         train_all(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from gan_transfer.models.foreign import Foreign, convert
 from gan_transfer.models.foreign_chain import read_chain
+
+Shapes = Sequence[Any]
+"""Of each layer, what its convolution takes after the channels."""
 
 
 class Tutorial(nn.Module):
@@ -24,7 +28,7 @@ class Tutorial(nn.Module):
         return out
 
 
-def generator(nz: int, widths: list[int], nc: int, shapes: list[tuple[int, ...]], bias: bool = False) -> Tutorial:
+def generator(nz: int, widths: list[int], nc: int, shapes: Shapes, bias: bool = False) -> Tutorial:
     """Transposed convolutions (kernel, stride, padding, output padding), batch norm, ReLU; tanh."""
     layers: list[nn.Module] = []
     for entering, leaving, shape in zip([nz, *widths], [*widths, nc], shapes, strict=True):
@@ -32,9 +36,7 @@ def generator(nz: int, widths: list[int], nc: int, shapes: list[tuple[int, ...]]
     return used(Tutorial(*layers[:-2], nn.Tanh()), torch.randn(16, nz, 1, 1, generator=seeded(3)))
 
 
-def discriminator(
-    nc: int, widths: list[int], shapes: list[tuple[int, ...]], resolution: int, bias: bool = False
-) -> Tutorial:
+def discriminator(nc: int, widths: list[int], shapes: Shapes, resolution: int, bias: bool = False) -> Tutorial:
     """Convolutions (kernel, stride, padding), batch norm but at the ends, LeakyReLU 0.2; a sigmoid."""
     layers: list[nn.Module] = []
     for entering, leaving, shape in zip([nc, *widths], [*widths, 1], shapes, strict=True):

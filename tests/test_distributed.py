@@ -17,6 +17,7 @@ import ranks
 import torch
 from conftest import TINY, Cli, sets
 from reading import clock, differing, events, newest_snapshot, stats, weights
+from spoilt import draw_own_pictures
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 HERE = Path(__file__).parent
@@ -119,16 +120,25 @@ def told(err: str) -> list[str]:
 
 
 @pytest.fixture
-def unbroken(home: Path) -> Path:
+def settings() -> dict[str, str]:
+    """Those of a run of some seconds."""
+    return LONG
+
+
+@pytest.fixture
+def unbroken(home: Path, settings: dict[str, str]) -> Path:
     """A run of two processes that nothing disturbed."""
-    assert torchrun(*words(LONG, "--outdir", "unbroken"), cwd=home).returncode == 0
+    assert torchrun(*words(settings, "--outdir", "unbroken"), cwd=home).returncode == 0
     return home / "unbroken" / RUN
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", [LONG, LONG | {"train.sync_bn": "false"}], ids=["sync_bn", "own statistics"])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_is_killed_is_survived_from_the_last_checkpoint(home: Path, unbroken: Path, rank: int) -> None:
-    process = spawn(home, "--max-restarts=1")
+def test_a_rank_that_is_killed_is_survived_from_the_last_checkpoint(
+    home: Path, unbroken: Path, rank: int, settings: dict[str, str]
+) -> None:
+    process = spawn(home, "--max-restarts=1", settings=settings)
     await_ticks(process, home / "runs" / RUN, 20)
     os.kill(rank_pid(process, rank), signal.SIGKILL)
     out, _ = process.communicate(timeout=300)
@@ -162,6 +172,8 @@ def test_sigterm_ends_all_with_a_checkpoint_from_which_another_number_of_process
     ("more", "fault"),
     [
         (("--batch", "9"), "a batch of 9 cannot be shared equally by 2 processes; use --batch 8"),
+        (("--batch", "6", "--set", "model.stack=2"), "each of 2 processes gets 3 pictures of a batch. model.stack: 2"),
+        (("--batch", "10", "--set", "model.minibatch_std=true"), "5 looks of the discriminator split into no groups"),
         (("--kimg", "-1"), "--kimg -1.0: train.kimg: wanted a number > 0; got -1.0"),
         (("--data", "folder:nowhere"), "nowhere"),
     ],
@@ -180,6 +192,18 @@ def test_a_dry_run_of_two_processes_is_told_once_and_writes_nothing(home: Path) 
     assert (done.returncode, done.stdout.count("dry run: nothing was written")) == (0, 1)
     assert "img/s on 2 x cpu (float32)" in done.stdout
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_roll_back_together(home: Path) -> None:
+    (home / "settings.json").write_text(json.dumps(draw_own_pictures(home)))
+    done = torchrun(str(HERE / "ranks.py"), "roll back", str(home))
+    assert done.returncode == 0, done.stderr
+    (run,) = (home / "runs").iterdir()
+    assert events(run) == ["started", "rolled back", "finished"]
+    looks = [json.loads(line) for line in (run / "metric-panel.jsonl").read_text().splitlines()]
+    assert [line["kimg"] for line in looks] == [0.0, 0.064, 0.128, 0.192, 0.256, 0.32]
+    assert looks[-1]["verdict"] in ("healthy", "warning")
 
 
 @pytest.mark.slow

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Cli, tree
 from PIL import Image
 from reading import clock, config, events, newest_snapshot, stats
+
+from gan_transfer.snapshots import Snapshots
 
 FIRST = Path("runs/00000-imagenet-builtin-covers")
 TICKS = [0.032, 0.064, 0.096, 0.128, 0.16, 0.192, 0.224, 0.256]
@@ -49,6 +52,22 @@ def test_the_books_of_a_run_say_what_happened(cli: Cli, tiny: list[str]) -> None
     assert config(newest_snapshot(FIRST)).items() >= {"kimg": 0.256, "recipe": "imagenet", "from": None}.items()
 
 
+def test_curves_and_report_are_drawn_again_where_that_is_cheap_and_at_the_end(
+    cli: Cli, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    class Counted(Snapshots):
+        def plot(self) -> str:
+            drawn.append(time.perf_counter())
+            return super().plot()
+
+    monkeypatch.setattr("gan_transfer.runs.Snapshots", Counted)
+    assert cli(*PRETRAIN, *tiny, "--set", "train.snapshot_kimg=0.016").code == 0
+    assert 2 <= len(drawn) < len(list((FIRST / "snapshots").iterdir())) == 16
+    assert "kimg, finished" in (FIRST / "report.html").read_text()
+
+
 def test_the_grids_of_a_run_are_pictures_of_the_same_latents_that_change(cli: Cli, tiny: list[str]) -> None:
     cli(*PRETRAIN, *tiny)
     pictures = {path.name: Image.open(path).tobytes() for path in FIRST.glob("*s*.png") if path.name != "curves.png"}
@@ -61,7 +80,9 @@ def test_a_run_tells_its_eta_first_and_the_next_command_last(cli: Cli, tiny: lis
     assert lines[0] == "Training on built-in synthetic covers. Real ones: --data folder:PATH or --data zip:FILE"
     assert len([line for line in lines if " img/s on cpu (float32): ETA " in line]) == 1
     assert lines[-1] == f"next: gan-transfer sample --network {FIRST} --seeds 0-63 --grid 8x8 --output out"
-    assert lines[-2] == f"samples: {FIRST}/fakes000000.256.png"
+    assert lines[-2] == f"report: {FIRST}/report.html"
+    assert lines[-3] == f"samples: {FIRST}/fakes000000.256.png"
+    assert f"follow it: gan-transfer watch {FIRST}" in lines
 
 
 def test_a_run_can_be_sampled(cli: Cli, tiny: list[str]) -> None:

@@ -12,12 +12,12 @@ import gan_transfer
 PACKAGE = Path(gan_transfer.__file__).parent
 FLOORS = [
     {"errors", "resources", "explain", "config", "images", "files", "signals", "distributed", "text", "hub_errors"}
-    | {"geometry", "conflicts", "tensor_files", "finding", "rerun", "symptoms"},
+    | {"geometry", "conflicts", "devices", "tensor_files", "finding", "rerun", "symptoms"},
     {"recipe"},
     {"data", "models", "objectives", "diagnostics"},
     {"training", "transfer", "sampling", "run_folder"},
     {"hub", "report", "explorer"},
-    {"planning", "auto_batch", "examine", "scaling"},
+    {"planning", "auto_batch", "examine", "scaling", "roofline"},
     {
         "runs",
         "snapshots",
@@ -37,6 +37,7 @@ FLOORS = [
         "trackers",
         "bench",
         "bench_data",
+        "bench_profile",
         "selfcheck",
         "study",
         "studies",

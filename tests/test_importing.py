@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,11 +40,11 @@ def fault(cli: Cli, *words: object) -> str:
     return line
 
 
-def small_g(**changes: int) -> nn.Module:
+def small_g(**changes: Any) -> nn.Module:
     return tutorial_g(**{"nz": 9, "ngf": 4, "count": 4} | changes)
 
 
-def small_d(**changes: int) -> nn.Module:
+def small_d(**changes: Any) -> nn.Module:
     return tutorial_d(**{"ndf": 4, "count": 4} | changes)
 
 

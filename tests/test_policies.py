@@ -90,6 +90,7 @@ def test_stop_ends_the_run_with_a_checkpoint_and_the_states_exit_code(spoilt: ty
         train(STOP)
     assert caught.value.exit_code == {"collapsed": 30, "untrained": 50}[looks(FIRST)[-1]["verdict"]]
     assert events(FIRST) == ["started", "collapsed"]
+    assert "stopped after a collapse" in (FIRST / "report.html").read_text()
     assert max((FIRST / "state-latest").iterdir()).name == "checkpoint-000000000192.safetensors"
 
 

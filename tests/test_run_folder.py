@@ -15,7 +15,7 @@ import pytest
 from gan_transfer.config import to_dict
 from gan_transfer.errors import RunError
 from gan_transfer.recipe import Recipe
-from gan_transfer.run_folder import RunFolder, check_space, check_writable, kimg_label, open_run
+from gan_transfer.run_folder import RunFolder, check_space, check_writable, kimg_label, open_run, unfinished_bytes
 
 RECIPE: dict[str, Any] = {"name": "tiny", "train": {"kimg": 4.0, "device": "cpu"}, "data": {"source": "a"}, "pack": "1"}
 
@@ -103,6 +103,24 @@ def test_other_pictures_under_the_same_name_are_refused(tmp_path: Path) -> None:
 def test_a_folder_in_which_nothing_was_begun_is_taken(tmp_path: Path) -> None:
     (tmp_path / "00000-tiny-covers").mkdir()
     assert begin(tmp_path).name == "00000-tiny-covers"
+
+
+def test_a_newer_folder_in_which_nothing_was_begun_hides_no_unfinished_run(tmp_path: Path) -> None:
+    path = begin(tmp_path)
+    (tmp_path / "00001-tiny-covers").mkdir()
+    assert begin(tmp_path) == path
+    assert begin(tmp_path, changed(train={"kimg": 8.0, "device": "cpu"})).name == "00001-tiny-covers"
+
+
+def test_the_disk_that_an_unfinished_run_has_filled_is_not_asked_for_again(tmp_path: Path) -> None:
+    assert unfinished_bytes(tmp_path, "tiny-covers") == 0
+    path = begin(tmp_path)
+    (path / "snapshots").mkdir()
+    (path / "snapshots" / "weights").write_bytes(bytes(10**6))
+    assert 10**6 < unfinished_bytes(tmp_path, "tiny-covers") < 10**6 + 10**4
+    assert unfinished_bytes(tmp_path, "other-covers") == 0
+    RunFolder(path).event("finished")
+    assert unfinished_bytes(tmp_path, "tiny-covers") == 0
 
 
 def test_a_run_in_use_by_another_process_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from reading import clock, differing, events, train
 
 from gan_transfer import followers, monitor, policies, runs
 from gan_transfer.errors import Interrupted
+from gan_transfer.transfer import freeze
 
 SETTINGS = {"data.source": "builtin:covers?count=128"}
 pytestmark = pytest.mark.usefixtures("home")
@@ -72,6 +73,7 @@ def stop_in(place: object, name: str, call: int = 1) -> str:
     ("place", "name", "doing"),
     [
         (runs, "cached_pack", "packing"),
+        (freeze, "recalibrate_frozen", "recalibrating"),
         (policies, "open_monitor", "making the diagnosis ready"),
         pytest.param(followers, "probe", "measuring the speed", marks=pytest.mark.slow),
     ],

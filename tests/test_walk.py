@@ -78,6 +78,13 @@ def test_pictures_that_cannot_be_read_are_passed_over_and_all_broken_ones_refuse
     assert "real picture: b.png" in cli(*words).out
 
 
+@pytest.mark.parametrize("flags", [("--output", "out"), ("--grid", "2x2"), ("--interpolate",)])
+def test_explain_with_flags_of_pictures_is_refused(cli: Cli, home: Path, flags: tuple[str, ...]) -> None:
+    assert cli("sample", "--explain", *flags).faults == [
+        "--explain writes nothing; leave out --output, --grid and --interpolate"
+    ]
+
+
 def test_data_without_explain_is_refused(cli: Cli, home: Path) -> None:
     assert cli("sample", "--data", "builtin:covers").faults == [
         "--data builtin:covers is the real picture of --explain; give both, or leave it out"

@@ -25,12 +25,16 @@ def card_of(folder: Path, **arguments: Any) -> ModelCard:
     return ModelCard(prepare(str(folder), REPO, **arguments).card)
 
 
+def derived(source: dict[str, Any]) -> dict[str, Any]:
+    return {"from": source}
+
+
 def section(text: str, title: str) -> str:
     return text.partition(f"## {title}\n")[2].partition("\n## ")[0].strip()
 
 
 def test_the_hub_is_told_library_task_data_base_and_licence(tmp_path: Path) -> None:
-    data = card_of(snapshot(tmp_path, **{"from": PARENT}), license="cc-by-4.0").data.to_dict()
+    data = card_of(snapshot(tmp_path, **derived(PARENT)), license="cc-by-4.0").data.to_dict()
     assert data == {
         "library_name": "gan-transfer",
         "pipeline_tag": "unconditional-image-generation",
@@ -76,7 +80,7 @@ def test_the_licence_is_open_where_none_is_named(tmp_path: Path) -> None:
 
 def test_the_whole_family_is_told_and_the_nearest_one_on_the_hub_is_the_base(tmp_path: Path) -> None:
     local = {"pair": "00003-imagenet-photos", "kimg": 20.0, "sha256": {}}
-    made = card_of(snapshot(tmp_path, **{"from": local | {"from": PARENT | {"from": GRANDPARENT}}}))
+    made = card_of(snapshot(tmp_path, **derived(local | {"from": PARENT | {"from": GRANDPARENT}})))
     assert made.data.base_model == "some/photos"
     photos = f"[some/photos](https://huggingface.co/some/photos) at `{SHA[:12]}`"
     assert (

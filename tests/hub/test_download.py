@@ -184,11 +184,11 @@ def test_a_missing_revision_is_told_with_the_page_that_lists_them(hub: HubServer
 
 
 def test_what_is_no_pair_is_told_with_what_it_holds(hub: HubServer, pair: Path) -> None:
-    hub.add_repo("some/text", dict.fromkeys(("config.json", "modeling.py", "pytorch_model.bin"), b""))
+    hub.add_repo("some/text", dict.fromkeys(("config.json", "modeling.py", "tokens.txt"), b""))
     listed = f"Pairs are listed at {hub.url}/models?library=gan-transfer"
     assert refusal("hf:some/text") == (
         "hf:some/text is not a pair of gan-transfer: it has no model.safetensors and no discriminator.safetensors "
-        f"(it holds: config.json, modeling.py, pytorch_model.bin). {listed}"
+        f"(it holds: config.json, modeling.py, tokens.txt). {listed}"
     )
     hub.add_repo("some/empty")
     assert "(it holds: nothing)" in refusal("hf:some/empty")
