@@ -17,6 +17,7 @@ from .hub_errors import FAILURES, TIMEOUT_SECONDS, Kind, broken_off, is_unreacha
 from .models.foreign import ASSUMED, AUTO, Foreign, convert
 from .models.foreign_chain import Chain, read_chain
 from .models.foreign_file import read_states
+from .models.remote import FOREIGN
 from .models.weights import Pair, save_pair
 from .text import portable, printable, reason
 from .transfer.start import DRAWN, from_scratch
@@ -30,7 +31,6 @@ MODELS = Kind("", WeightsError, "or get the file in another way and give it: gan
 
 _HUB = "hf:"
 _WHERE = re.compile(r"(?P<repo>[^/@:]+/[^/@:]+)(@(?P<revision>[^:]+))?(:(?P<file>.+))?")
-_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl", ".th", ".tar")
 _LETTERS = {"G": "generator", "D": "discriminator"}
 
 
@@ -124,7 +124,7 @@ def _nameless(where: str) -> WeightsError:
 def _check_name(repo: str, name: str, names: Sequence[str]) -> None:
     if name in names:
         return
-    files = [printable(file) for file in names if file.endswith(_ENDINGS)]
+    files = [printable(file) for file in names if file.endswith(FOREIGN)]
     fault = f"has no file {printable(name)!r}" if name else "is a repository; wanted a file in it"
     if not files:
         raise WeightsError(f"hf:{repo} {fault}, and holds no weights. Look there: {MODELS.page(repo)}/tree/main")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..explorer.serve import Server
 
 Where = Annotated[
-    str, typer.Argument(metavar="PAIR", help="builtin, hf:ORG/NAME[@REVISION], a snapshot or a run folder.")
+    str, typer.Argument(metavar="PAIR", help="builtin, hf:ORG/NAME\\[@REVISION], a snapshot or a run folder.")
 ]
 
 

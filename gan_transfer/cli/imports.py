@@ -17,7 +17,8 @@ def import_files(
         typer.Argument(metavar="FILE...", help="A .pth, .pt or .safetensors file, or two; or hf:ORG/NAME:FILE."),
     ],
     layout: Annotated[
-        str, typer.Option("--layout", help="Strides and paddings, which no file tells: auto, dcgan or mnist (28x28).")
+        str,
+        typer.Option("--layout", help="Strides and paddings, in no file: auto, dcgan, mnist (28x28) or unpadded."),
     ] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", help="The new snapshot folder; imported/NAME by default.")

@@ -35,7 +35,7 @@ def ls(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    where: Annotated[str, typer.Argument(help="builtin, hf:ORG/NAME[@REVISION], a snapshot or a run folder.")],
+    where: Annotated[str, typer.Argument(help="builtin, hf:ORG/NAME\\[@REVISION], a snapshot or a run folder.")],
     as_json: AsJson = False,
 ) -> None:
     """Show what a pair says of itself: shape, clock, data, lineage, findings. One on the Hub is downloaded first.

@@ -13,7 +13,12 @@ from ..explain import toml
 from . import completion
 
 Data = Annotated[
-    str | None, typer.Option("--data", help="folder:PATH, zip:FILE, idx:DIR, builtin:covers, or a plain path.")
+    str | None,
+    typer.Option(
+        "--data",
+        help="Pictures: a plain path, or KIND:WHERE with folder, zip, tar, wds, parquet, hf, idx, celeba, torchvision, "
+        "pack or builtin.",
+    ),
 ]
 OutDir = Annotated[Path, typer.Option("--outdir", help="Where the numbered run folders are.")]
 Kimg = Annotated[float | None, typer.Option("--kimg", help="Length: thousands of real images shown.")]
@@ -21,7 +26,7 @@ Batch = Annotated[str | None, typer.Option("--batch", help="Images in a step, or
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, latents and order.")]
 From = Annotated[
     str | None,
-    typer.Option("--from", help="Pair to start from: builtin, none, hf:ORG/NAME[@REVISION], a snapshot or a run."),
+    typer.Option("--from", help="Pair to start from: builtin, none, hf:ORG/NAME\\[@REVISION], a snapshot or a run."),
 ]
 Glr = Annotated[float | None, typer.Option("--glr", help="Learning rate of the generator.")]
 Dlr = Annotated[float | None, typer.Option("--dlr", help="Learning rate of the discriminator.")]

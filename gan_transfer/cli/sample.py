@@ -12,13 +12,13 @@ from .for_scripts import AsJson, print_json
 
 def sample(
     network: Annotated[
-        str, typer.Option("--network", help="builtin, hf:ORG/NAME[@REVISION], a snapshot or a run folder.")
+        str, typer.Option("--network", help="builtin, hf:ORG/NAME\\[@REVISION], a snapshot or a run folder.")
     ] = "builtin",
     seeds: Annotated[str, typer.Option("--seeds", help="For example 0-63 or 0,4,9-12; one picture each.")] = "0-63",
     grid: Annotated[str | None, typer.Option("--grid", help="COLUMNSxROWS of grid.png; square by default.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", help="A folder; an animation: or a .gif, .webp or .png file.")
-    ] = Path("out"),
+        Path | None, typer.Option("--output", help="A folder, \\[out]; an animation: or a .gif, .webp or .png file.")
+    ] = None,
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="An animation from seed to seed, along a sphere.")
     ] = False,
@@ -47,6 +47,9 @@ def sample(
     if not 0.05 <= truncation <= 1:
         raise RecipeError(f"--truncation {truncation} is out of range; wanted 0.05 to 1")
     wanted, shape = parse_seeds(seeds), parse_grid(grid) if grid else None
+    if explain and (output or grid or interpolate):
+        raise RecipeError("--explain writes nothing; leave out --output, --grid and --interpolate")
+    output = output or Path("out")
     if output.suffix.lower() in ANIMATIONS and not interpolate:
         raise RecipeError(f"--output {output}: wanted a folder, which gets grid.png; an animation needs --interpolate")
     if data is not None and not explain:

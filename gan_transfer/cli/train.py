@@ -140,7 +140,7 @@ def _go(
         trackers = make_trackers(tracked, lambda text: typer.echo(text, err=True)) if leads else []
         with distributed.one_first():
             plan = planning.plan(recipe, origin, outdir, push_to)
-        plan = settle_batch(plan, outdir)
+        plan = settle_batch(plan, outdir, new)
         if dry_run:
             rehearsal = planning.rehearse(plan)
             if leads:
