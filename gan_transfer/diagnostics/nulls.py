@@ -41,8 +41,9 @@ DIMENSION = 64
 MODES = ((10, 50), (5, 100), (2, 200))
 """Modes of the codebooks: one for so many fakes, and at most how many. Three sizes together find more than any one."""
 
-BOOKS = 8
-"""Codebooks of each size, whose mean is the occupancy statistic: twice the power of one at the same false alarms."""
+BOOKS = 24
+"""Codebooks of each size, whose mean is the occupancy statistic. Eight have twice the power of one at the same false
+alarms; 24 noticed a fifth of the modes of faces missing in 188 of 200 sets of 512, eight in 180."""
 
 REFERENCES = 8
 """Random sets of reals that fakes are compared with; the mean does not hang on one draw."""
