@@ -109,7 +109,7 @@ def test_killed_at_two_random_moments_a_run_ends_as_an_unbroken_one(whole: Whole
 
 @pytest.mark.parametrize("what", ["kill", "terminate", "full"])
 def test_at_a_random_touch_of_the_file_system(what: str, whole: Whole) -> None:
-    befalls(WORDS, random.randint(1, whole.touches - 5), what)
+    befalls(WORDS, random.randint(1, whole.touches - 8), what)  # before the end
     whole.comes_of(WORDS)
 
 
@@ -133,7 +133,7 @@ def test_at_fifteen_touches_of_the_file_system(
         if not (run / "events.jsonl").exists() or events(run)[-1:] != ["finished"]:
             first.comes_of(LOOKED, run)
         else:
-            for left in run.glob(".*.tmp"):  # of curves and report: drawn after the end, and made anew by `report`
+            for left in run.glob(".*.tmp"):  # of curves or report, which are drawn after the end
                 left.unlink()
             first.equals(run)
 
