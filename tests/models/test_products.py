@@ -7,11 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gan_transfer.models import products
 from gan_transfer.models.dcgan import Discriminator, Generator
 from gan_transfer.models.products import StridedConv, TransposedConv, correlate, spread, weigh, windows
 from gan_transfer.recipe import Model
 
 SHAPES = [(3, 8, 64), (1, 8, 16), (4, 6, 8), (5, 6, 8), (128, 16, 8), (256, 12, 4), (64, 128, 32)]
+
+
+@pytest.fixture(params=[False, True], ids=["", "tiles"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor without AMX and on one with it."""
+    monkeypatch.setattr(products, "_has_tiles", lambda: request.param)
 
 
 def picture(channels: int, size: int, seed: int = 0) -> Tensor:
@@ -24,6 +31,7 @@ def error(got: Tensor, wanted: Tensor) -> float:
     return float((got - wanted).norm() / wanted.norm())
 
 
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize(("channels", "out", "size"), SHAPES)
 def test_every_product_equals_pytorchs_in_float64(channels: int, out: int, size: int) -> None:
     pictures = picture(channels, size).double().requires_grad_()
@@ -37,6 +45,7 @@ def test_every_product_equals_pytorchs_in_float64(channels: int, out: int, size:
     torch.testing.assert_close(weigh(pictures, upstream), to_weight)
 
 
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize(("channels", "out", "size"), SHAPES)
 @pytest.mark.parametrize("transposed", [False, True], ids=["strided", "transposed"])
 def test_a_bfloat16_layer_agrees_with_float32_to_bfloat16s_precision(
