@@ -7,6 +7,7 @@ Pictures are not clamped afterwards, and each draws its own values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,22 +63,26 @@ def moved_p(state: Tensor, r_t: Tensor, move: float, settings: Augment) -> Tenso
 
 def color(images: Tensor, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
     """Brightness + U(-0.5, 0.5), then saturation x U(0, 2) about the channel mean, then contrast x U(0.5, 1.5)."""
-    images = images + (_draw(images, generator, share) - 0.5)
+    brightness, saturation = _draw(images, generator, share) - 0.5, 2.0 * _draw(images, generator, share)
+    contrast = 0.5 + _draw(images, generator, share)
     grey = images.mean(dim=1, keepdim=True)
-    images = torch.lerp(grey, images, 2.0 * _draw(images, generator, share))
-    middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(middle, images, 0.5 + _draw(images, generator, share))
+    middle = grey.mean(dim=(2, 3), keepdim=True)
+    # All three at once: neither saturation nor contrast moves the mean that the next one is about.
+    further = contrast * (1 - saturation) * grey + (1 - contrast) * middle + brightness
+    return torch.addcmul(further, images, contrast * saturation)
 
 
 def translation(images: Tensor, generator: torch.Generator, share: Share = WHOLE, ratio: float = 0.125) -> Tensor:
     """Move by up to an eighth of the side in each direction; zeros come in."""
     count, _, height, width = images.shape
     down, right = int(height * ratio + 0.5), int(width * ratio + 0.5)
-    padded = pad(images, (right, right, down, down))
     drawn = (count * share.step,)
-    top = share.rows(torch.randint(0, 2 * down + 1, drawn, generator=generator))
-    left = share.rows(torch.randint(0, 2 * right + 1, drawn, generator=generator))
-    return (_cut if images.device.type == "cpu" else _gather)(padded, top, left, height, width)
+    top = share.rows(torch.randint(-down, down + 1, drawn, generator=generator))
+    left = share.rows(torch.randint(-right, right + 1, drawn, generator=generator))
+    if images.device.type != "cpu":
+        return _gather(images, top, left)
+    cut: Tensor = _Cut.apply(images, top.tolist(), left.tolist())
+    return cut
 
 
 def cutout(images: Tensor, generator: torch.Generator, share: Share = WHOLE, ratio: float = 0.5) -> Tensor:
@@ -86,7 +91,8 @@ def cutout(images: Tensor, generator: torch.Generator, share: Share = WHOLE, rat
     drawn = count * share.step
     rows = send(share.rows(_inside(drawn, height, ratio, generator)), images.device)
     columns = send(share.rows(_inside(drawn, width, ratio, generator)), images.device)
-    return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
+    kept = ~(rows[:, None, :, None] & columns[:, None, None, :])
+    return images * kept.to(images.dtype)  # `masked_fill` would lose the order in memory
 
 
 OPERATIONS: dict[str, Callable[[Tensor, torch.Generator, Share], Tensor]] = {
@@ -96,18 +102,44 @@ OPERATIONS: dict[str, Callable[[Tensor, torch.Generator, Share], Tensor]] = {
 }
 
 
-def _cut(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """A window of each picture, its corner given as int64 [N]: [N, C, H, W] -> [N, C, height, width]; on a CPU."""
-    corners = enumerate(zip(top.tolist(), left.tolist(), strict=True))
-    return torch.stack([pictures[n, :, t : t + height, x : x + width] for n, (t, x) in corners])
+class _Cut(torch.autograd.Function):
+    """A window of each picture [N, C, H, W], as large as the picture and with its corner `top` below and `left` beside
+    the picture's own (int, N of each); zeros come in. One copy a picture, on a CPU.
+
+    The gradient of autograd's own slices would be as large as the batch for every picture of it. That of a window is a
+    window the other way, which can be differentiated again, for penalties.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pictures: Tensor, top: list[int], left: list[int]) -> Tensor:
+        ctx.corners = top, left
+        cut = torch.zeros_like(pictures)
+        for into, picture, down, right in zip(cut, pictures, top, left, strict=True):
+            _shared(into, -down, -right).copy_(_shared(picture, down, right))
+        return cut
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        back: list[list[int]] = [[-offset for offset in offsets] for offsets in ctx.corners]
+        return _Cut.apply(gradient, *back), None, None
 
 
-def _gather(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """The same in two launches for the whole batch rather than one for each picture; the corners are on the host."""
-    count, channels, _, across = pictures.shape
-    rows = send(top[:, None] + torch.arange(height), pictures.device)[:, None, :, None]
-    columns = send(left[:, None] + torch.arange(width), pictures.device)[:, None, None, :]
-    strips = pictures.gather(2, rows.expand(count, channels, height, across))
+def _shared(picture: Tensor, down: int, right: int) -> Tensor:
+    """What of a picture [C, H, W] is seen through a window moved by so much."""
+    height, width = picture.shape[1:]
+    rows = slice(max(down, 0), height + min(down, 0))
+    return picture[:, rows, max(right, 0) : width + min(right, 0)]
+
+
+def _gather(pictures: Tensor, top: Tensor, left: Tensor) -> Tensor:
+    """What `_Cut` does, in two launches for the whole batch rather than one for each picture; the corners, int64 [N],
+    are on the host."""
+    count, channels, height, width = pictures.shape
+    down, right = int(top.abs().max()), int(left.abs().max())
+    padded = pad(pictures, (right, right, down, down))
+    rows = send(down + top[:, None] + torch.arange(height), pictures.device)[:, None, :, None]
+    columns = send(right + left[:, None] + torch.arange(width), pictures.device)[:, None, None, :]
+    strips = padded.gather(2, rows.expand(count, channels, height, width + 2 * right))
     return strips.gather(3, columns.expand(count, channels, height, width))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_transfer.distributed import WHOLE
-from gan_transfer.objectives.augment import OPERATIONS, _cut, _gather, augment, cutout, translation
+from gan_transfer.objectives.augment import OPERATIONS, _Cut, _gather, augment, cutout, translation
 from gan_transfer.recipe import Augmentation
 
 ALL = ("color", "translation", "cutout")
@@ -191,13 +191,32 @@ def test_pictures_that_come_in_are_not_changed() -> None:
 
 
 def test_on_a_gpu_windows_are_gathered_as_a_cpu_cuts_them_out() -> None:
-    top, left = torch.randint(0, 5, (2, 8), generator=seeded())
+    top, left = torch.randint(-2, 3, (2, 8), generator=seeded())
     looked, learned = [], []
-    for way in (_cut, _gather):
-        padded = pictures((8, 3, 20, 24)).requires_grad_()
-        found = way(padded, top, left, 16, 20)
-        (gradient,) = torch.autograd.grad((found * found.detach().cos()).sum(), padded)
+    for way in (
+        lambda images: _Cut.apply(images, top.tolist(), left.tolist()),
+        lambda images: _gather(images, top, left),
+    ):
+        images = pictures((8, 3, 16, 20)).requires_grad_()
+        found = way(images)
+        (gradient,) = torch.autograd.grad((found * found.detach().cos()).sum(), images)
         looked.append(found.detach())
         learned.append(gradient)
     assert torch.equal(*looked)
     assert torch.equal(*learned)
+
+
+def test_a_translation_can_be_differentiated_twice_for_penalties() -> None:
+    def moved(images: Tensor) -> Tensor:
+        return translation(images, seeded(3)).square()
+
+    assert torch.autograd.gradgradcheck(moved, pictures((2, 1, 8, 8)).double().requires_grad_())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pictures_stay_channels_last_in_memory(name: str) -> None:
+    images = pictures((8, 3, 16, 16)).contiguous(memory_format=torch.channels_last).requires_grad_()
+    changed = OPERATIONS[name](images, seeded(), WHOLE)
+    assert changed.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(changed, images, torch.ones_like(changed))
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
