@@ -58,7 +58,7 @@ def correlate(pictures: Tensor, weight: Tensor) -> Tensor:
 def spread(features: Tensor, weight: Tensor) -> Tensor:
     """Its adjoint, the transposed convolution: [N, O, H, W], [O, C, 4, 4] -> [N, C, 2H, 2W]."""
     channels = weight.shape[1]
-    if channels >= DEEP_FORWARD and _has_tiles():
+    if channels >= DEEP_FORWARD and not torch.compiler.is_compiling() and _has_tiles():  # its sums, compiled, are slow
         return _laid_out(features.permute(0, 2, 3, 1) @ _flat(weight))
     if channels > COLORS:
         return functional.conv_transpose2d(features, weight, stride=2, padding=1)
